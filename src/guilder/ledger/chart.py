@@ -1,0 +1,77 @@
+"""The chart of accounts: what each account means, which side it grows on, how low it may go.
+
+    receivable:<channel account>   what a channel has collected and owes us            debit
+    payable                        what we owe the merchant                            credit
+    own:<channel account>          what a channel settles straight to the merchant     credit
+    surplus                        money nobody asked for, until it is given back      credit, never below zero
+
+Whose money a channel collects decides where a payment is credited: `funds` of the channel account is 'platform' (we owe it to the
+merchant) or 'merchant' (the channel settles it to the merchant; no liability of ours, only a note).
+Balance = credits - debits; `normal` flips what a person is shown.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+from uuid import UUID
+
+from guilder.core import ids
+from guilder.core.check import never
+
+Funds = Literal["platform", "merchant", "channel_escrow"]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account by its name: a code of this chart, and an asset.  It is opened when it is first posted to."""
+
+    code: str
+    asset: str
+
+    def id(self, book_id: UUID) -> UUID:
+        """Its id in a book, the same in every process: no look-up is needed to post to it."""
+        return _account_id(book_id, self.code, self.asset)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What the chart says of an account."""
+
+    normal: Literal["debit", "credit"]
+    floor: int | None
+    means: str
+
+
+RULES: dict[str, Rule] = {
+    "receivable": Rule("debit", None, "what a channel has collected and owes us"),
+    "payable": Rule("credit", None, "what we owe the merchant"),
+    "own": Rule("credit", None, "what a channel settles straight to the merchant"),
+    "surplus": Rule("credit", 0, "money nobody asked for, until it is given back"),
+}
+
+
+def rule(code: str) -> Rule:
+    """The chart's rule for an account code; an unknown code crashes."""
+    return RULES.get(code.partition(":")[0]) or never(f"the chart knows the account {code!r}")
+
+
+def receivable(channel_account: UUID, asset: str) -> Account:
+    return Account(f"receivable:{ids.text(channel_account)}", asset)
+
+
+def payable(asset: str, funds: Funds = "platform", channel_account: UUID | None = None) -> Account:
+    """Where a payment is credited, by whose money the channel collects."""
+    if funds == "platform" or channel_account is None:
+        return Account("payable", asset)
+    return Account(f"own:{ids.text(channel_account)}", asset)
+
+
+def surplus(asset: str) -> Account:
+    return Account("surplus", asset)
+
+
+@lru_cache(maxsize=65_536)
+def _account_id(book_id: UUID, code: str, asset: str) -> UUID:
+    name = book_id.bytes + code.encode() + b"\0" + asset.encode()
+    return UUID(bytes=hashlib.blake2b(name, digest_size=16, person=b"guilder account").digest(), version=8)

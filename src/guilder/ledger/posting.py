@@ -1,0 +1,199 @@
+"""Post journals: the one way into the book."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from guilder.core import ids
+from guilder.core.amount import INT64
+from guilder.core.check import must
+from guilder.ledger.chart import Account, rule
+from guilder.platform.db import Row, Tx
+from guilder.platform.sql import load
+
+Q = load(__package__)
+MAX_TRANSFERS = 100  # of one journal
+
+
+class Code(StrEnum):
+    """What became of a journal.  Precedence is the order of this list."""
+
+    EXISTS = "exists"
+    EXISTS_WITH_OTHER_TRANSFERS = "exists_with_other_transfers"
+    BALANCE_OVERFLOW = "balance_overflow"
+    INSUFFICIENT_FUNDS = "insufficient_funds"
+    CREATED = "created"
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """`units` from `debit` to `credit`, in their common asset."""
+
+    debit: Account
+    credit: Account
+    units: int
+
+    def __post_init__(self) -> None:
+        must(0 < self.units <= INT64, "a transfer moves at least one unit")
+        must(self.debit.asset == self.credit.asset, "L1: a transfer stays in one asset")
+        must(self.debit.code != self.credit.code, "L1: a transfer has two ends")
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """One business entry.  `key` is unique in the book: 'charge:06b2…'."""
+
+    book_id: UUID
+    key: str
+    rule: str  # the journal rule that made it: 'charge', 'refund', 'surplus'
+    transfers: tuple[Transfer, ...]
+    about: UUID  # the charge, refund or attempt that it books
+    at: datetime
+    root_id: UUID
+    business_line: str = ""
+
+    def digest(self) -> bytes:
+        """What makes two journals of one key the same journal (L5)."""
+        lines = (f"{t.debit.code}\0{t.credit.code}\0{t.debit.asset}\0{t.units}\n" for t in self.transfers)
+        return hashlib.sha256("".join([self.rule, "\n", *lines]).encode()).digest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A journal's answer."""
+
+    code: Code
+    journal_id: UUID | None = None
+
+    @property
+    def booked(self) -> bool:
+        """Whether the book holds exactly this journal now."""
+        return self.code in (Code.CREATED, Code.EXISTS)
+
+
+@dataclass(slots=True)
+class _Balance:
+    """An account while a batch is folded over it."""
+
+    balance: int
+    floor: int | None
+    delta: int = 0
+
+
+async def post(tx: Tx, journals: Sequence[Journal]) -> list[Posted]:
+    """Post the journals in order, each seeing what those before it did; one answer per journal.
+
+    A refused journal leaves nothing and disturbs no other.  Raises Conflict (the batch runs again) if a concurrent transaction
+    posted one of the keys and shares no account with this one.
+    """
+    if not journals:
+        return []
+    must(all(0 < len(j.transfers) <= MAX_TRANSFERS for j in journals), f"a journal has 1 to {MAX_TRANSFERS} transfers")
+    accounts = await _lock(tx, journals)
+    there = await _find(tx, journals)
+    posted: list[Posted] = []
+    fresh: list[tuple[UUID, Journal, bytes]] = []
+    for j in journals:
+        digest = j.digest()
+        known = there.get((j.book_id, j.key))
+        if known is not None:
+            same = known[1] == digest
+            posted.append(Posted(Code.EXISTS if same else Code.EXISTS_WITH_OTHER_TRANSFERS, known[0]))
+            continue
+        refusal = _apply(accounts, j)
+        if refusal is not None:
+            posted.append(Posted(refusal))
+            continue
+        id = ids.new_id()
+        there[j.book_id, j.key] = (id, digest)
+        fresh.append((id, j, digest))
+        posted.append(Posted(Code.CREATED, id))
+    if fresh:
+        await _write(tx, fresh, {k: a for k, a in accounts.items() if a.delta})
+    return posted
+
+
+def _apply(accounts: dict[tuple[UUID, UUID], _Balance], journal: Journal) -> Code | None:
+    """Move the journal's units, or say why not and move nothing."""
+    deltas: dict[tuple[UUID, UUID], int] = {}
+    for t in journal.transfers:
+        debit, credit = (journal.book_id, t.debit.id(journal.book_id)), (journal.book_id, t.credit.id(journal.book_id))
+        deltas[debit] = deltas.get(debit, 0) - t.units
+        deltas[credit] = deltas.get(credit, 0) + t.units
+    if any(abs(accounts[k].balance + d) > INT64 for k, d in deltas.items()):
+        return Code.BALANCE_OVERFLOW
+    if any(d < 0 and (a := accounts[k]).floor is not None and a.balance + d < a.floor for k, d in deltas.items()):
+        return Code.INSUFFICIENT_FUNDS
+    for key, delta in deltas.items():
+        accounts[key].balance += delta
+        accounts[key].delta += delta
+    return None
+
+
+async def _lock(tx: Tx, journals: Sequence[Journal]) -> dict[tuple[UUID, UUID], _Balance]:
+    """Lock every account of the batch, in key order; open those that are met for the first time."""
+    named = {
+        (j.book_id, account.id(j.book_id)): account
+        for j in journals
+        for t in j.transfers
+        for account in (t.debit, t.credit)
+    }
+    keys = sorted(named)
+    args = [k[0] for k in keys], [k[1] for k in keys]
+    rows = await tx.rows(Q.lock_accounts, *args)
+    if len(rows) < len(keys):
+        await _open(tx, {k: named[k] for k in keys})
+        rows = await tx.rows(Q.lock_accounts, *args)
+    must(len(rows) == len(keys), "every account of the batch is locked")
+    return {(r["book_id"], r["id"]): _Balance(r["balance"], r["floor"]) for r in rows}
+
+
+async def _open(tx: Tx, accounts: dict[tuple[UUID, UUID], Account]) -> None:
+    rules = [rule(a.code) for a in accounts.values()]
+    await tx.run(
+        Q.open_accounts,
+        [k[0] for k in accounts],
+        [k[1] for k in accounts],
+        [a.code for a in accounts.values()],
+        [a.asset for a in accounts.values()],
+        [r.normal for r in rules],
+        [r.floor for r in rules],
+    )
+
+
+async def _find(tx: Tx, journals: Sequence[Journal]) -> dict[tuple[UUID, str], tuple[UUID, bytes]]:
+    rows = await tx.rows(Q.find_journals, [j.book_id for j in journals], [j.key for j in journals])
+    return {(r["book_id"], r["key"]): (r["id"], r["digest"]) for r in rows}
+
+
+async def _write(tx: Tx, fresh: list[tuple[UUID, Journal, bytes]], changed: dict[tuple[UUID, UUID], _Balance]) -> None:
+    lines = [(j.book_id, id, n, t) for id, j, _ in fresh for n, t in enumerate(j.transfers)]
+    await tx.run(
+        Q.write_journals,
+        [j.book_id for _, j, _ in fresh],
+        [id for id, _, _ in fresh],
+        [j.key for _, j, _ in fresh],
+        [j.rule for _, j, _ in fresh],
+        [digest for _, _, digest in fresh],
+        [j.about for _, j, _ in fresh],
+        [j.root_id for _, j, _ in fresh],
+        [j.business_line for _, j, _ in fresh],
+        [j.at for _, j, _ in fresh],
+        [book for book, _, _, _ in lines],
+        [id for _, id, _, _ in lines],
+        [n for _, _, n, _ in lines],
+        [t.debit.id(book) for book, _, _, t in lines],
+        [t.credit.id(book) for book, _, _, t in lines],
+        [t.debit.asset for _, _, _, t in lines],
+        [t.units for _, _, _, t in lines],
+    )
+    keys = sorted(changed)
+    await tx.run(Q.move_balances, [k[0] for k in keys], [k[1] for k in keys], [changed[k].delta for k in keys])
+
+
+async def balances(tx: Tx, book_id: UUID) -> list[Row]:
+    """Every account of a book with its balance."""
+    return await tx.rows(Q.list_accounts, book_id)

@@ -1,0 +1,88 @@
+-- name: lock_accounts
+-- In key order, so that batches which share accounts queue and never deadlock.
+SELECT a.book_id, a.id, a.balance, a.floor
+  FROM ledger.account a
+  JOIN unnest($1::uuid[], $2::uuid[]) AS k (book_id, id) USING (book_id, id)
+ ORDER BY a.book_id, a.id
+   FOR NO KEY UPDATE OF a
+
+-- name: open_accounts
+INSERT INTO ledger.account (book_id, id, code, asset, normal, floor)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[]) AS a (book_id, id, code, asset, normal, floor)
+ ORDER BY a.book_id, a.id
+    ON CONFLICT DO NOTHING
+
+-- name: find_journals
+SELECT j.book_id, j.key, j.id, j.digest
+  FROM ledger.journal j
+  JOIN unnest($1::uuid[], $2::text[]) AS k (book_id, key) USING (book_id, key)
+
+-- name: write_journals
+-- Journals in key order: two transactions that post the same new keys wait for each other and never deadlock.
+WITH journals AS (
+    INSERT INTO ledger.journal (book_id, id, key, rule, digest, about, root_id, business_line, at)
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bytea[], $6::uuid[], $7::uuid[], $8::text[], $9::timestamptz[])
+               AS j (book_id, id, key, rule, digest, about, root_id, business_line, at)
+     ORDER BY j.book_id, j.key)
+INSERT INTO ledger.transfer (book_id, journal_id, line, debit_id, credit_id, asset, units)
+SELECT * FROM unnest($10::uuid[], $11::uuid[], $12::smallint[], $13::uuid[], $14::uuid[], $15::text[], $16::bigint[])
+
+-- name: move_balances
+-- Each account once, by its sum: the locks are held, and no row is updated twice in a transaction.
+UPDATE ledger.account a
+   SET balance = a.balance + d.delta
+  FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS d (book_id, id, delta)
+ WHERE a.book_id = d.book_id AND a.id = d.id
+
+-- name: list_accounts
+SELECT code, asset, normal, floor, balance, shown FROM ledger.balance WHERE book_id = $1 ORDER BY code, asset
+
+-- name: list_lines
+SELECT * FROM ledger.line WHERE book_id = $1 AND about = ANY ($2) ORDER BY at, journal_id, line
+
+-- name: sweep_L1
+-- Transfers whose accounts are missing, or of another asset or book; journals without transfers; assets that do not sum to zero.
+SELECT 'transfer ' || t.journal_id || '/' || t.line AS subject, 'an end is missing or of another asset' AS fault
+  FROM ledger.transfer t
+  LEFT JOIN ledger.account d ON d.book_id = t.book_id AND d.id = t.debit_id AND d.asset = t.asset
+  LEFT JOIN ledger.account c ON c.book_id = t.book_id AND c.id = t.credit_id AND c.asset = t.asset
+  LEFT JOIN ledger.journal j ON j.book_id = t.book_id AND j.id = t.journal_id
+ WHERE d.id IS NULL OR c.id IS NULL OR j.id IS NULL OR t.units <= 0 OR t.debit_id = t.credit_id
+UNION ALL
+SELECT 'journal ' || j.id, 'it has no transfers'
+  FROM ledger.journal j
+ WHERE NOT EXISTS (SELECT FROM ledger.transfer t WHERE t.book_id = j.book_id AND t.journal_id = j.id)
+UNION ALL
+SELECT 'book ' || book_id || ' ' || asset, 'balances sum to ' || sum(balance)
+  FROM ledger.account GROUP BY book_id, asset HAVING sum(balance) <> 0
+ LIMIT 100
+
+-- name: sweep_L2
+-- The guards that keep history as it is: the triggers stand, and the application may not change what is written.
+SELECT 'table ledger.' || t.name AS subject, 'it can be changed' AS fault
+  FROM (VALUES ('journal'), ('transfer')) AS t (name)
+ WHERE (SELECT count(*) FROM pg_trigger g
+         WHERE g.tgrelid = ('ledger.' || t.name)::regclass AND g.tgname LIKE 'L2 %' AND g.tgenabled = 'O') < 2
+    OR has_table_privilege('guilder_app', 'ledger.' || t.name, 'UPDATE')
+    OR has_table_privilege('guilder_app', 'ledger.' || t.name, 'DELETE')
+    OR has_table_privilege('guilder_app', 'ledger.' || t.name, 'TRUNCATE')
+
+-- name: sweep_L3
+SELECT 'account ' || a.code || ' ' || a.asset AS subject,
+       'its balance is ' || a.balance || ', its transfers sum to ' || coalesce(m.sum, 0) AS fault
+  FROM ledger.account a
+  LEFT JOIN (SELECT book_id, id, sum(units) AS sum
+               FROM (SELECT book_id, credit_id AS id, units FROM ledger.transfer
+                     UNION ALL
+                     SELECT book_id, debit_id, -units FROM ledger.transfer) AS ends
+              GROUP BY book_id, id) m USING (book_id, id)
+ WHERE a.balance <> coalesce(m.sum, 0)
+ LIMIT 100
+
+-- name: sweep_L4
+SELECT 'account ' || code || ' ' || asset AS subject, 'its balance ' || balance || ' is below its floor ' || floor AS fault
+  FROM ledger.account WHERE balance < floor LIMIT 100
+
+-- name: sweep_L5
+SELECT 'journal key ' || key AS subject, count(*) || ' journals have it' AS fault
+  FROM ledger.journal GROUP BY book_id, key HAVING count(*) > 1 LIMIT 100

@@ -1,0 +1,252 @@
+"""The database: the one module that imports the driver.
+
+    async def work(tx: Tx) -> Answer: ...
+    answer = await db.transact(work)
+
+Promises.
+
+    D1  What `transact` returned is committed.  What it raised (other than CommitUnknown) left nothing behind.
+    D2  A COMMIT whose answer was lost is resolved by its mark: every transaction writes a mark as its last act, and
+        after a lost answer a new connection writes the same mark: that waits for the old transaction, and succeeds only if
+        it was rolled back.  Nothing is re-run blindly.
+    D3  Nothing outside the database is awaited inside a transaction: `outside()` refuses there, and whoever calls a channel
+        or a merchant calls it first.
+    D4  Session state is never set on pooled connections, only SET LOCAL.
+
+READ COMMITTED throughout: what depends on a lock is read in a later statement than the one that took it.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+import asyncpg
+
+from guilder.core import ids
+from guilder.core.check import must
+from guilder.platform.sql import Query, load
+
+Q = load(__package__)
+T = TypeVar("T")
+log = logging.getLogger("guilder.db")
+
+Row = asyncpg.Record
+
+_inside: ContextVar[bool] = ContextVar("guilder_inside_transaction", default=False)
+_GONE = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.CannotConnectNowError, OSError, TimeoutError,
+         asyncpg.AdminShutdownError, asyncpg.CrashShutdownError, asyncpg.TooManyConnectionsError)  # fmt: skip
+
+
+class DatabaseError(Exception):
+    """The database refused; nothing was committed."""
+
+
+class Conflict(DatabaseError):
+    """A unique key was taken by a concurrent transaction: run again, and it is seen."""
+
+
+class Contended(DatabaseError):
+    """A lock was not had in time, or a deadlock was broken: run again."""
+
+
+class Lost(DatabaseError):
+    """The connection went away before COMMIT was sent: nothing was committed."""
+
+
+class CommitUnknown(Exception):
+    """COMMIT was sent, its answer lost, and the database stays away: it may be committed.  Ask again by key."""
+
+
+class Tx:
+    """A transaction in progress.  Pass it down; never keep it."""
+
+    __slots__ = ("_connection", "wakes")
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.wakes: set[str] = set()  # wake-ups to send with the commit, see outbox
+
+    async def rows(self, query: Query, *args: object) -> list[Row]:
+        """All rows of `query`."""
+        return await self._connection.fetch(query.text, *args)
+
+    async def row(self, query: Query, *args: object) -> Row | None:
+        """The first row of `query`, if any."""
+        return await self._connection.fetchrow(query.text, *args)
+
+    async def value(self, query: Query, *args: object) -> Any:
+        """The first column of the first row of `query`."""
+        return await self._connection.fetchval(query.text, *args)
+
+    async def run(self, query: Query, *args: object) -> None:
+        """Run `query` for its effect."""
+        await self._connection.execute(query.text, *args)
+
+
+async def _keep(_connection: object) -> None:
+    """Instead of the driver's reset: with D4 there is nothing to reset, and it would cost a round trip."""
+
+
+class Database:
+    """A pool of connections to one database."""
+
+    def __init__(self, name: str, dsn: dict[str, Any], *, size: int = 8) -> None:
+        self.name = name
+        self._dsn = dsn
+        self._size = size
+        self._pool: Any = None
+
+    async def open(self) -> "Database":
+        """Connect.  Raises what the driver raises when the database cannot be reached."""
+        self._pool = await asyncpg.create_pool(
+            **self._dsn,
+            min_size=1,
+            max_size=self._size,
+            reset=_keep,
+            statement_cache_size=512,
+            max_cached_statement_lifetime=0,
+            max_inactive_connection_lifetime=0,
+            max_queries=1 << 40,
+            server_settings={"application_name": f"guilder {self.name}"},
+        )
+        return self
+
+    async def close(self) -> None:
+        """Close the pool; what runs is waited for, five seconds at most."""
+        if self._pool is None:
+            return
+        try:
+            await asyncio.wait_for(self._pool.close(), 5)
+        except TimeoutError:
+            self._pool.terminate()
+
+    async def rows(self, query: Query, *args: object) -> list[Row]:
+        """Read outside a transaction."""
+        async with self._connection() as connection:
+            return await connection.fetch(query.text, *args)
+
+    async def row(self, query: Query, *args: object) -> Row | None:
+        """Read one row outside a transaction."""
+        async with self._connection() as connection:
+            return await connection.fetchrow(query.text, *args)
+
+    async def value(self, query: Query, *args: object) -> Any:
+        """Read one value outside a transaction."""
+        async with self._connection() as connection:
+            return await connection.fetchval(query.text, *args)
+
+    async def transact(
+        self, work: Callable[[Tx], Awaitable[T]], *, lock_timeout_ms: int = 2000, durable: bool = True
+    ) -> T:
+        """Run `work` in one transaction and commit it (D1, D2).
+
+        `durable=False` does not wait for the disk: for records whose loss in a power cut costs evidence, never money.
+        Raises Conflict, Contended, Lost, CommitUnknown and whatever `work` raises.
+        """
+        must(not _inside.get(), "transactions do not nest")
+        mark = ids.new_id()
+        async with self._connection() as connection:
+            token = _inside.set(True)
+            try:
+                result = await self._work(connection, work, lock_timeout_ms, durable, mark)
+            except asyncpg.UniqueViolationError as error:
+                raise Conflict(str(error)) from error
+            except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
+                raise Contended(str(error)) from error
+            except _GONE as error:
+                raise Lost(str(error)) from error
+            finally:
+                _inside.reset(token)
+            try:
+                await connection.execute("COMMIT")
+                return result
+            except _GONE as error:
+                cause = error
+        if await self._committed(mark):
+            return result
+        raise Lost(f"the connection went away at COMMIT, and the transaction was rolled back: {cause}")
+
+    async def _work(
+        self, connection: Any, work: Callable[[Tx], Awaitable[T]], lock_timeout_ms: int, durable: bool, mark: object
+    ) -> T:
+        off = "" if durable else "; SET LOCAL synchronous_commit = off"
+        await connection.execute(f"BEGIN; SET LOCAL lock_timeout = {lock_timeout_ms:d}{off}")
+        try:
+            tx = Tx(connection)
+            result = await work(tx)
+            wake = "".join(f"; NOTIFY {name}" for name in sorted(tx.wakes))
+            await connection.execute(f"INSERT INTO platform.commit_mark (id) VALUES ('{mark}'){wake}")  # noqa: S608 - a UUID of ours
+            return result
+        except BaseException:
+            if not connection.is_closed():
+                try:
+                    await asyncio.shield(connection.execute("ROLLBACK"))
+                except _GONE:
+                    connection.terminate()
+            raise
+
+    async def _committed(self, mark: object, patience_s: float = 30.0) -> bool:
+        """Whether the transaction that wrote `mark` was committed; waits for a database that is restarting."""
+        deadline = asyncio.get_running_loop().time() + patience_s
+        while True:
+            try:
+                async with self._connection() as connection:
+                    return await connection.fetchval(Q.settle_commit_mark.text, mark) is None
+            except (Lost, *_GONE) as error:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise CommitUnknown("the database went away at COMMIT and has not come back") from error
+                await asyncio.sleep(0.1)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        must(self._pool is not None, "the database is open")
+        try:
+            connection = await self._pool.acquire(timeout=10)
+        except _GONE as error:
+            raise Lost(f"no connection to {self.name}: {error or type(error).__name__}") from error
+        try:
+            yield connection
+        finally:
+            await asyncio.shield(self._pool.release(connection))
+
+    async def listen(self, channels: Sequence[str], heard: Callable[[str], None]) -> None:
+        """Call `heard(channel)` at each NOTIFY until cancelled, reconnecting for ever.
+
+        Only a wake-up: whoever listens also looks by himself now and then.
+        """
+        while True:
+            try:
+                connection = await asyncpg.connect(**self._dsn)
+            except _GONE:
+                await asyncio.sleep(0.5)
+                continue
+            closed = asyncio.Event()
+            connection.add_termination_listener(lambda _c, done=closed: done.set())
+            try:
+                for channel in channels:
+                    await connection.add_listener(channel, lambda _c, _p, name, _x: heard(name))
+                    heard(channel)
+                await closed.wait()
+            except _GONE:
+                log.warning("the listening connection was lost")
+            finally:
+                if not connection.is_closed():
+                    connection.terminate()
+
+
+@asynccontextmanager
+async def connected(dsn: dict[str, Any]) -> AsyncIterator[Any]:
+    """A plain connection, for the schema applier and tests."""
+    connection = await asyncpg.connect(**dsn)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+def outside() -> None:
+    """D3: crash if a transaction is open in this task."""
+    must(not _inside.get(), "nothing outside the database is asked inside a transaction")

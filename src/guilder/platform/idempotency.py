@@ -1,0 +1,201 @@
+"""One key, one effect, one answer.
+
+A caller's `Idempotency-Key` names a request within a book.  The first request with it runs; later ones with the same parameters
+get the first one's answer, byte for byte; other parameters are refused (KeyReused).
+
+Two forms.
+
+    one phase     once_many(tx, asked, do)    the effect and its answer are stored in one commit
+    three phases  begin_many / finish_many    the key is claimed with a lease before a channel is asked; while it runs, others hear
+                                              InFlight (409); when the lease is over a successor takes the key and its subject over
+
+    I1  An answer is stored in the commit that made the effect.
+    I2  What is stored is never changed by a replay.
+    I3  Only the runner that holds a key answers for it (fencing): one that slept past its lease finds it taken.
+    I4  A validation failure never reaches this module: it does not use the key up.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+from uuid import UUID
+
+from guilder.core import ids
+from guilder.core.errors import GuilderError, InFlight, KeyReused, Rejected
+from guilder.platform.db import Conflict, Tx
+from guilder.platform.sql import load
+
+Q = load(__package__)
+I = TypeVar("I")  # noqa: E741 - item
+LEASE_S = 30
+RUNNER = ids.new_id()  # this process, as the holder of keys
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Whose key, which, and for what request.  `key` None: the caller gave none, and nothing is stored."""
+
+    book_id: UUID
+    key: str | None
+    fingerprint: bytes
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer as it goes over the wire."""
+
+    status: int
+    body: bytes
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Generic[I]):
+    """An item under a key."""
+
+    key: Key
+    item: I
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """A dead runner's request is ours now: carry on with its subject."""
+
+    subject: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """Nobody ran this yet: the key is ours."""
+
+
+Found = Reply | Resume | Fresh | GuilderError
+Do = Callable[[Tx, list[I]], Awaitable[Sequence[Reply | GuilderError]]]
+Render = Callable[[GuilderError], Reply]
+
+
+async def once_many(tx: Tx, asked: Sequence[Asked[I]], do: Do[I], refuse: Render) -> list[Reply | GuilderError]:
+    """Run the items whose keys are new, replay the others.  `refuse` renders a refusal so that it can be replayed, too."""
+    found = await look_many(tx, [a.key for a in asked])
+    answers: list[Reply | GuilderError | None] = [f if isinstance(f, Reply | GuilderError) else None for f in found]
+    first: dict[tuple[UUID, str], int] = {}
+    twins: dict[int, int] = {}
+    fresh: list[int] = []
+    for i, (a, answer) in enumerate(zip(asked, answers, strict=True)):
+        if answer is not None:
+            continue
+        if a.key.key is not None:
+            earlier = first.setdefault((a.key.book_id, a.key.key), i)
+            if earlier != i:
+                twins[i] = earlier
+                continue
+        fresh.append(i)
+    if fresh:
+        done = await do(tx, [asked[i].item for i in fresh])
+        for i, result in zip(fresh, done, strict=True):
+            answers[i] = refuse(result) if isinstance(result, Rejected) else result
+        await _store(tx, [(asked[i].key, a) for i in fresh if isinstance(a := answers[i], Reply)])
+    for i, earlier in twins.items():
+        same = asked[i].key.fingerprint == asked[earlier].key.fingerprint
+        answers[i] = _replayed(answers[earlier]) if same else KeyReused()
+    return [a for a in answers if a is not None]
+
+
+async def look_many(tx: Tx, keys: Sequence[Key]) -> list[Found]:
+    """What is known of each key: its answer, that it runs elsewhere, that it may be taken over, or nothing."""
+    named = [k for k in keys if k.key is not None]
+    if not named:
+        return [Fresh() for _ in keys]
+    rows = await tx.rows(Q.find_answers, [k.book_id for k in named], [k.key for k in named])
+    there = {(r["book_id"], r["key"]): r for r in rows}
+    found: list[Found] = []
+    for key in keys:
+        row = there.get((key.book_id, key.key or ""))
+        if row is None:
+            found.append(Fresh())
+        elif row["fingerprint"] != key.fingerprint:
+            found.append(KeyReused())
+        elif row["state"] == "done":
+            found.append(Reply(row["status"], row["body"], replayed=True))
+        elif row["lease_over"]:
+            found.append(Resume(row["subject"]))
+        else:
+            found.append(InFlight())
+    return found
+
+
+@dataclass(slots=True)
+class Claims:
+    """Keys that a batch of begins claims; stored together at its end."""
+
+    rows: list[tuple[Key, UUID]] = field(default_factory=list)
+
+    def claim(self, key: Key, subject: UUID) -> None:
+        """Note that `subject` runs under `key`."""
+        if key.key is not None:
+            self.rows.append((key, subject))
+
+    async def store(self, tx: Tx) -> None:
+        """Write the claims.  Raises Conflict (the batch runs again) if another process was faster."""
+        await _insert(tx, [(key, "running", subject, None, None) for key, subject in self.rows])
+
+
+async def take_over(tx: Tx, keys: Sequence[Key]) -> set[tuple[UUID, str]]:
+    """Take keys whose lease is over; those that came back are ours."""
+    rows = await tx.rows(Q.take_over_answers, [k.book_id for k in keys], [k.key for k in keys], LEASE_S, RUNNER)
+    return {(r["book_id"], r["key"]) for r in rows}
+
+
+async def finish_many(tx: Tx, answers: Sequence[tuple[Key, Reply]]) -> None:
+    """Store the answers of keys that this process runs (I3); one that was taken over keeps its new runner."""
+    answers = sorted((a for a in answers if a[0].key is not None), key=lambda a: (a[0].book_id, a[0].key or ""))
+    if answers:
+        await tx.rows(
+            Q.finish_answers,
+            [k.book_id for k, _ in answers],
+            [k.key for k, _ in answers],
+            [r.status for _, r in answers],
+            [r.body for _, r in answers],
+            RUNNER,
+        )
+
+
+async def release(tx: Tx, keys: Sequence[Key]) -> None:
+    """Give keys back unanswered: nothing was done, the caller may try again."""
+    await tx.run(Q.release_answers, [k.book_id for k in keys], [k.key for k in keys], RUNNER)
+
+
+async def store_refused(tx: Tx, refused: Sequence[tuple[Key, Reply]]) -> None:
+    """Store answers of keys that never ran (a begin that was refused)."""
+    await _store(tx, refused)
+
+
+async def _store(tx: Tx, answers: Sequence[tuple[Key, Reply]]) -> None:
+    await _insert(tx, [(k, "done", None, r.status, r.body) for k, r in answers])
+
+
+async def _insert(tx: Tx, rows: Sequence[tuple[Key, str, UUID | None, int | None, bytes | None]]) -> None:
+    rows = [r for r in rows if r[0].key is not None]
+    if not rows:
+        return
+    keys = [r[0] for r in rows]
+    if len({(k.book_id, k.key) for k in keys}) != len(keys):
+        raise Conflict("one key twice among the claims of a batch")
+    await tx.run(
+        Q.insert_answers,
+        [k.book_id for k in keys],
+        [k.key for k in keys],
+        [k.fingerprint for k in keys],
+        [r[1] for r in rows],
+        [r[2] for r in rows],
+        [r[3] for r in rows],
+        [r[4] for r in rows],
+        [k.request_id for k in keys],
+        LEASE_S,
+        RUNNER,
+    )
+
+
+def _replayed(answer: Reply | GuilderError | None) -> Reply | GuilderError | None:
+    return Reply(answer.status, answer.body, replayed=True) if isinstance(answer, Reply) else answer

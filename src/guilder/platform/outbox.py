@@ -1,0 +1,177 @@
+"""Events: said in the commit that makes them true, heard at least once by whoever subscribes.
+
+    await emit(tx, [Event(...)])                      # a use case, at the end of its batch
+    SUBSCRIPTIONS = [Subscription("notify", "*", handle_many)]
+
+`emit` writes each event once and a row per subscriber that wants it.  A worker claims rows with SKIP LOCKED (never by
+`id > last`: ids are not committed in order) and runs the subscriber's handler; the rows go in the handler's commit.  A handler
+writes only its own tables and asks nobody outside; what must go out, it notes for a loop.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from uuid import UUID
+
+from guilder.core import ids
+from guilder.platform import context
+from guilder.platform.db import Database, DatabaseError, Row, Tx
+from guilder.platform.sql import load
+
+Q = load(__package__)
+log = logging.getLogger("guilder.outbox")
+WAKE = "guilder_outbox"
+BATCH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to one object.  `data` is the object as JSON, as merchants are to see it."""
+
+    book_id: UUID
+    type: str
+    object_id: UUID
+    object_version: int
+    data: str
+    at: datetime
+    root_id: UUID
+    business_line: str = ""
+    previous: str | None = None
+    request_id: str | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """An event as a subscriber gets it."""
+
+    book_id: UUID
+    id: UUID
+    type: str
+    object_id: UUID
+    data: str
+    at: datetime
+    root_id: UUID
+    business_line: str
+    previous: str | None
+    request_id: str | None
+    idempotency_key: str | None
+
+
+Handler = Callable[[Tx, list[Heard]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """Who listens to which types ('payment_intent.*')."""
+
+    name: str
+    types: tuple[str, ...]
+    handle: Handler
+
+
+_subscriptions: dict[str, Subscription] = {}
+
+
+def register(subscriptions: Sequence[Subscription]) -> None:
+    """Make the subscribers known; called once, by the composition root."""
+    _subscriptions.clear()
+    _subscriptions.update({s.name: s for s in subscriptions})
+    _wanted_by.cache_clear()
+
+
+@lru_cache(maxsize=256)
+def _wanted_by(type: str) -> tuple[str, ...]:
+    return tuple(s.name for s in _subscriptions.values() if any(fnmatchcase(type, t) for t in s.types))
+
+
+async def emit(tx: Tx, events: Sequence[Event]) -> list[UUID]:
+    """Write the events, in order, and wake whoever waits for them when the transaction commits."""
+    if not events:
+        return []
+    made = [ids.new_id() for _ in events]
+    await tx.run(
+        Q.insert_events,
+        [e.book_id for e in events],
+        made,
+        [e.type for e in events],
+        [e.object_id for e in events],
+        [e.object_version for e in events],
+        [e.data for e in events],
+        [e.previous for e in events],
+        [e.request_id for e in events],
+        [e.idempotency_key for e in events],
+        [e.root_id for e in events],
+        [e.business_line for e in events],
+        [e.at for e in events],
+    )
+    wanted = [(name, e.book_id, id) for e, id in zip(events, made, strict=True) for name in _wanted_by(e.type)]
+    if wanted:
+        names, books, event_ids = zip(*wanted, strict=True)
+        await tx.run(Q.insert_outbox, names, books, event_ids)
+        tx.wakes.add(WAKE)
+    return made
+
+
+async def drain(db: Database, subscription: Subscription, limit: int = BATCH) -> int:
+    """Hand one batch of events to a subscriber; how many there were.  A poisonous event is found by halving and postponed."""
+    handed = 0
+
+    async def work(tx: Tx) -> None:
+        nonlocal handed
+        rows = await tx.rows(Q.claim_outbox, subscription.name, limit)
+        handed = len(rows)
+        if rows:
+            with context.use(context.carry_on(rows[0]["root_id"], actor=f"outbox:{subscription.name}", env=db.name)):
+                await subscription.handle(tx, [heard(r) for r in rows])
+            await tx.run(Q.delete_outbox, subscription.name, [r["event_id"] for r in rows])
+
+    try:
+        await db.transact(work)
+        return handed
+    except DatabaseError:
+        raise
+    except Exception as error:
+        if limit > 1 and handed > 1:
+            return await drain(db, subscription, max(1, handed // 2))
+        return await _postpone(db, subscription, error)
+
+
+async def _postpone(db: Database, subscription: Subscription, error: Exception) -> int:
+    log.error("subscriber %s cannot take an event; it waits", subscription.name, exc_info=error)
+
+    async def work(tx: Tx) -> int:
+        rows = await tx.rows(Q.claim_outbox, subscription.name, 1)
+        for row in rows:
+            await tx.run(Q.postpone_outbox, subscription.name, row["event_id"], repr(error)[:500])
+        return len(rows)
+
+    return await db.transact(work)
+
+
+def heard(row: Row) -> Heard:
+    """An event row as subscribers see it."""
+    return Heard(
+        row["book_id"], row["event_id"] if "event_id" in row else row["id"], row["type"], row["object_id"], row["data"],
+        row["created_at"], row["root_id"], row["business_line"], row["previous"], row["request_id"], row["idempotency_key"],
+    )  # fmt: skip
+
+
+async def pump(db: Database, subscription: Subscription, wake: asyncio.Event) -> None:
+    """Drain for ever: at every wake-up, and every half second without one."""
+    while True:
+        try:
+            while await drain(db, subscription) == BATCH:
+                pass
+        except DatabaseError as error:
+            log.warning("outbox %s: %s", subscription.name, error)
+            await asyncio.sleep(0.5)
+        try:
+            await asyncio.wait_for(wake.wait(), 0.5)
+        except TimeoutError:
+            continue
+        wake.clear()

@@ -1,0 +1,145 @@
+-- name: settle_commit_mark
+-- Waits for the transaction that wrote the mark, if it is still under way.  A row comes back only if it was rolled back; and
+-- then it can never be committed any more, for the mark is taken.
+INSERT INTO platform.commit_mark (id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING id
+
+-- name: forget_commit_marks
+DELETE FROM platform.commit_mark WHERE at < now() - interval '1 day'
+
+-- name: find_answers
+SELECT a.book_id, a.key, a.fingerprint, a.state, a.runner, a.lease_until < now() AS lease_over, a.subject, a.status, a.body
+  FROM platform.answer a
+  JOIN unnest($1::uuid[], $2::text[]) AS k (book_id, key) USING (book_id, key)
+
+-- name: insert_answers
+-- In key order.  A key that a concurrent transaction took raises a unique violation: the batch runs again and finds it.
+INSERT INTO platform.answer (book_id, key, fingerprint, state, runner, lease_until, subject, status, body, request_id)
+SELECT book_id, key, fingerprint, state, $10, now() + make_interval(secs => $9), subject, status, body, request_id
+  FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::text[], $5::uuid[], $6::int[], $7::bytea[], $8::text[])
+       AS a (book_id, key, fingerprint, state, subject, status, body, request_id)
+ ORDER BY book_id, key
+
+-- name: finish_answers
+-- Only the runner that holds the key may answer for it: one that slept past its lease finds the key taken over.
+UPDATE platform.answer a
+   SET state = 'done', status = n.status, body = n.body
+  FROM unnest($1::uuid[], $2::text[], $3::int[], $4::bytea[]) AS n (book_id, key, status, body)
+ WHERE a.book_id = n.book_id AND a.key = n.key AND a.state = 'running' AND a.runner = $5
+RETURNING a.book_id, a.key
+
+-- name: take_over_answers
+UPDATE platform.answer a
+   SET runner = $4, lease_until = now() + make_interval(secs => $3)
+  FROM unnest($1::uuid[], $2::text[]) AS k (book_id, key)
+ WHERE a.book_id = k.book_id AND a.key = k.key AND a.state = 'running' AND a.lease_until < now()
+RETURNING a.book_id, a.key
+
+-- name: release_answers
+DELETE FROM platform.answer a
+ USING unnest($1::uuid[], $2::text[]) AS k (book_id, key)
+ WHERE a.book_id = k.book_id AND a.key = k.key AND a.state = 'running' AND a.runner = $3
+
+-- name: replace_answer_body
+UPDATE platform.answer SET body = $3 WHERE book_id = $1 AND key = $2 AND state = 'done'
+
+-- name: forget_answers
+DELETE FROM platform.answer
+ WHERE (book_id, key) IN (
+       SELECT book_id, key FROM platform.answer
+        WHERE created_at < now() - make_interval(days => $1) AND state = 'done' LIMIT 5000)
+
+-- name: insert_events
+INSERT INTO platform.event (book_id, id, type, object_id, object_version, data, previous, request_id, idempotency_key,
+                            root_id, business_line, created_at)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::int[], $6::text[], $7::text[], $8::text[],
+                     $9::text[], $10::uuid[], $11::text[], $12::timestamptz[])
+
+-- name: insert_outbox
+INSERT INTO platform.outbox (subscriber, book_id, event_id)
+SELECT * FROM unnest($1::text[], $2::uuid[], $3::uuid[])
+
+-- name: claim_outbox
+-- Rows stay locked until their transaction ends; another worker steps over them, and a dead worker's come back at once.
+SELECT o.subscriber, o.book_id, o.event_id, o.tries, e.type, e.object_id, e.object_version, e.data, e.previous,
+       e.request_id, e.idempotency_key, e.root_id, e.business_line, e.created_at
+  FROM (SELECT * FROM platform.outbox
+         WHERE subscriber = $1 AND run_at <= now()
+         ORDER BY event_id LIMIT $2
+           FOR UPDATE SKIP LOCKED) o
+  JOIN platform.event e ON e.book_id = o.book_id AND e.id = o.event_id
+ ORDER BY o.event_id
+
+-- name: delete_outbox
+DELETE FROM platform.outbox o
+ USING unnest($2::uuid[]) AS k (event_id)
+ WHERE o.subscriber = $1 AND o.event_id = k.event_id
+
+-- name: postpone_outbox
+UPDATE platform.outbox
+   SET tries = tries + 1, last_error = $3,
+       run_at = now() + make_interval(secs => least(3600, power(2, tries)::int))
+ WHERE subscriber = $1 AND event_id = $2
+
+-- name: count_outbox
+SELECT count(*), coalesce(extract(epoch FROM now() - min(run_at)), 0)::float8 AS age_s FROM platform.outbox
+
+-- name: get_event
+SELECT * FROM platform.event WHERE book_id = $1 AND id = $2
+
+-- name: list_events
+SELECT * FROM platform.event
+ WHERE book_id = $1
+   AND ($2::uuid IS NULL OR id < $2) AND ($3::uuid IS NULL OR id > $3)
+   AND ($4::text[] IS NULL OR type LIKE ANY ($4))
+   AND ($5::timestamptz IS NULL OR created_at >= $5) AND ($6::timestamptz IS NULL OR created_at < $6)
+ ORDER BY CASE WHEN $3::uuid IS NULL THEN id END DESC, CASE WHEN $3::uuid IS NOT NULL THEN id END ASC
+ LIMIT $7
+
+-- name: insert_wire_messages
+INSERT INTO platform.wire_message (book_id, id, exchange_id, about, channel_account_id, op, direction, method, url, status,
+                                   headers, body, outcome, took_ms, root_id, at)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::text[],
+                     $10::int[], $11::text[], $12::bytea[], $13::text[], $14::int[], $15::uuid[], $16::timestamptz[])
+
+-- name: list_wire_messages
+SELECT * FROM platform.wire_message WHERE book_id = $1 AND about = $2 ORDER BY at, id
+
+-- name: open_cases
+-- One case per subject and kind: evidence that comes again does not open it twice.
+INSERT INTO platform.case (book_id, id, kind, subject, summary, evidence, root_id)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::uuid[])
+    ON CONFLICT (book_id, kind, subject) DO UPDATE SET seen = platform.case.seen + 1, last_seen_at = now()
+
+-- name: list_cases
+SELECT * FROM platform.case WHERE book_id = $1 ORDER BY id DESC LIMIT $2
+
+-- name: count_open_cases
+SELECT kind, count(*) FROM platform.case WHERE state = 'open' GROUP BY kind
+
+-- name: put_job
+INSERT INTO platform.job (kind, key, payload, run_at, root_id)
+VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT (kind, key) DO NOTHING
+
+-- name: claim_jobs
+-- The fence grows with every claim; a worker that slept past its lease can no longer finish the job.
+UPDATE platform.job j
+   SET lease_until = now() + make_interval(secs => $3), fence = fence + 1, tries = tries + 1
+  FROM (SELECT kind, key FROM platform.job
+         WHERE kind = ANY ($1) AND run_at <= now() AND done_at IS NULL
+           AND (lease_until IS NULL OR lease_until < now())
+         ORDER BY run_at LIMIT $2
+           FOR UPDATE SKIP LOCKED) k
+ WHERE j.kind = k.kind AND j.key = k.key
+RETURNING j.kind, j.key, j.payload, j.fence, j.tries, j.root_id
+
+-- name: finish_job
+UPDATE platform.job SET done_at = now(), lease_until = NULL, last_error = NULL
+ WHERE kind = $1 AND key = $2 AND fence = $3 AND done_at IS NULL
+
+-- name: postpone_job
+UPDATE platform.job SET run_at = $4, lease_until = NULL, last_error = $5
+ WHERE kind = $1 AND key = $2 AND fence = $3 AND done_at IS NULL
+
+-- name: forget_jobs
+DELETE FROM platform.job WHERE done_at < now() - interval '30 days'

@@ -1,0 +1,91 @@
+"""Settings: `guilder.toml` in the state folder (or GUILDER_CONFIG), then the environment, which wins.
+
+    GUILDER_API_PORT=8010        api_port = 8010
+    GUILDER_BATCH_SIZE=1         batch_size = 1
+
+A name that nobody knows is an error, not a guess.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from guilder.core.errors import GuilderError
+
+PREFIX = "GUILDER_"
+_ELSEWHERE = frozenset({"CONFIG", "UV", "STATE", "FAILPOINTS", "KEEP"})  # read before or beside the settings
+
+
+class BadSetting(GuilderError):
+    """A setting is wrong."""
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything that an operator may set."""
+
+    state: str = ".state"  # where data, logs and secrets of this installation lie
+    host: str = "127.0.0.1"
+    api_port: int = 8000
+    cashier_port: int = 8001
+    simulators_port: int = 8002
+    metrics_port: int = 8009
+    public_api_url: str = ""  # as channels reach it for callbacks; default: http://host:api_port
+    public_cashier_url: str = ""  # as payers reach it; default: http://host:cashier_port
+    simulators_url: str = ""  # default: http://host:simulators_port
+    api_workers: int = 2
+    environments: tuple[str, ...] = ("test", "live")
+    database_url: str = ""  # a server of yours; default: the embedded one
+    pool_size: int = 6  # connections per process and environment
+    encryption_key: str = ""  # 32 bytes in base64; default: the file `encryption.key` in the state folder
+    batch_size: int = 256
+    batch_gather_ms: float = 0.0
+    batch_lanes: int = 2
+    log_level: str = "INFO"
+    payment_expiry_s: int = 7200  # of an attempt that says nothing else
+    late_success: str = "refund"  # or "accept": revive the payment
+    answers_kept_days: int = 30
+
+    @property
+    def api_url(self) -> str:
+        return self.public_api_url or f"http://{self.host}:{self.api_port}"
+
+    @property
+    def cashier_url(self) -> str:
+        return self.public_cashier_url or f"http://{self.host}:{self.cashier_port}"
+
+    @property
+    def simulator_url(self) -> str:
+        return self.simulators_url or f"http://{self.host}:{self.simulators_port}"
+
+    @property
+    def state_path(self) -> Path:
+        return Path(self.state)
+
+
+def load(environ: Mapping[str, str] | None = None, **over: object) -> Settings:
+    """Read the settings.  `over` wins over everything.  Raises BadSetting."""
+    environ = os.environ if environ is None else environ
+    state = environ.get("GUILDER_STATE", ".state")
+    file = Path(environ.get("GUILDER_CONFIG") or Path(state) / "guilder.toml")
+    values: dict[str, object] = {"state": state}
+    if file.exists():
+        try:
+            values |= tomllib.loads(file.read_text("utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise BadSetting(f"{file} is not valid TOML: {error}") from error
+    elif environ.get("GUILDER_CONFIG"):
+        raise BadSetting(f"GUILDER_CONFIG names {file}, which does not exist.")
+    for name, value in environ.items():
+        key = name.removeprefix(PREFIX)
+        if name.startswith(PREFIX) and key not in _ELSEWHERE:
+            values[key.lower()] = value.split(",") if key == "ENVIRONMENTS" else value
+    values |= over
+    try:
+        return msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadSetting(
+            f"A setting is wrong: {error}. Settings come from {file} and from {PREFIX}* variables."
+        ) from error

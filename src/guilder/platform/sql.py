@@ -1,0 +1,46 @@
+"""Named queries: plain SQL in `queries.sql`, one `-- name:` line each.
+
+    Q = load(__package__)          # src/guilder/ledger/queries.sql
+    await tx.rows(Q.lock_accounts, books, ids)
+
+A comment right under the name is the query's documentation.  tests/test_tidy.py PREPAREs every query on the real schema and
+checks that every query is called.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+_NAME = re.compile(r"^-- name: (\w+)[ \t]*$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    name: str
+    text: str
+
+
+class Queries:
+    """The queries of one file, as attributes."""
+
+    def __init__(self, package: str, source: str) -> None:
+        parts = _NAME.split(source)
+        self.package = package
+        self.all: dict[str, Query] = {}
+        for name, body in zip(parts[1::2], parts[2::2], strict=True):
+            if name in self.all:
+                raise ValueError(f"{package}/queries.sql names {name} twice")
+            self.all[name] = Query(f"{package}.{name}", body.strip().rstrip(";"))
+
+    def __getattr__(self, name: str) -> Query:
+        try:
+            return self.all[name]
+        except KeyError:
+            raise AttributeError(f"{self.package}/queries.sql has no query {name!r}") from None
+
+
+@cache
+def load(package: str) -> Queries:
+    """The queries of `package`."""
+    return Queries(package, files(package).joinpath("queries.sql").read_text("utf-8"))

@@ -1,0 +1,208 @@
+"""The wire: the only place that calls channels.
+
+    outcome = await wire.carry_out(exchange, Subject(...))
+
+Each call is journaled before it is sent, and its reply after; nobody's secret is in the journal.  What goes wrong is one of two
+things, told to the adapter's generator: `NotSent` (no address, refused, no connection: nothing happened) or `Silence` (anything
+after the first byte may have left: it may have happened).  A pooled connection that the channel had closed counts as silence: we
+cannot prove that it had not read.
+"""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+from uuid import UUID
+
+import aiohttp
+import msgspec
+
+from guilder.core import clock, ids
+from guilder.core.exchange import Exchange, HttpCall, HttpReply, NotSent, Silence
+from guilder.platform import context, db, telemetry
+from guilder.platform.batch import Lane
+from guilder.platform.db import Tx
+from guilder.platform.sql import load
+
+Q = load(__package__)
+T = TypeVar("T")
+log = logging.getLogger("guilder.wire")
+
+CONNECT_S = 3.0
+KEPT_BODY = 65_536  # bytes of a body that the journal keeps
+_HEADERS = frozenset(
+    {"content-type", "request-id", "wechatpay-serial", "wechatpay-timestamp", "date", "content-length"}
+)
+_PERSONAL = re.compile(
+    rb'("(?:openid|user_name|buyer_logon_id|buyer_id|buyer_open_id|buyer_user_id|user_received_account|payer_client_ip)"\s*:\s*")[^"]*'
+)
+_SIGN = re.compile(r"([?&](?:sign|key|secret)=)[^&]*")
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a call is about."""
+
+    book_id: UUID
+    channel_account_id: UUID
+    channel: str
+    op: str
+    about: UUID | None = None  # attempt, refund
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One line of the journal."""
+
+    about: About
+    exchange_id: UUID
+    direction: str
+    at: datetime
+    method: str | None = None
+    url: str | None = None
+    status: int | None = None
+    headers: str | None = None
+    body: bytes | None = None
+    outcome: str | None = None
+    took_ms: int | None = None
+    root_id: UUID | None = None
+
+
+class Wire:
+    """Calls to channels from one process, for one environment."""
+
+    def __init__(self, journal: Lane[Message, None], *, connections: int = 256) -> None:
+        self._journal = journal
+        self._connections = connections
+        self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def carry_out(self, exchange: Exchange[T], about: About) -> T:
+        """Drive `exchange` to its end.  Raises only what the adapter raises."""
+        db.outside()
+        exchange_id = ids.new_id()
+        try:
+            call = next(exchange)
+            while True:
+                try:
+                    reply = await self._call(call, about, exchange_id)
+                except (NotSent, Silence) as fault:
+                    call = exchange.throw(fault)
+                else:
+                    call = exchange.send(reply)
+        except StopIteration as stop:
+            return stop.value
+
+    async def hear(self, about: About, headers: Mapping[str, str], body: bytes, outcome: str) -> None:
+        """Journal a callback."""
+        message = Message(
+            about, ids.new_id(), "in", clock.now(), "POST", None, None, _kept_headers(headers), _clean(body), outcome,
+            None, context.current().root_id,
+        )  # fmt: skip
+        await self._journal.submit(message, about.book_id)
+
+    async def _call(self, call: HttpCall, about: About, exchange_id: UUID) -> HttpReply:
+        root = context.current().root_id
+        await self._journal.submit(
+            Message(about, exchange_id, "out", clock.now(), call.method, _SIGN.sub(r"\1[removed]", call.url), None,
+                    _kept_headers(call.headers), _clean(call.body), None, None, root),
+            about.book_id,
+        )  # fmt: skip
+        started = time.monotonic()
+        reply, outcome, fault = None, "reply", None
+        try:
+            reply = await self._send(call)
+        except NotSent as error:
+            outcome, fault = "not_sent", error
+        except Silence as error:
+            outcome, fault = "silence", error
+        took = time.monotonic() - started
+        telemetry.CHANNEL.labels(about.channel, about.op, outcome if reply is None else str(reply.status)).observe(took)
+        self._journal.offer(
+            Message(about, exchange_id, "in", clock.now(), None, None, reply.status if reply else None,
+                    _kept_headers(reply.headers) if reply else None, _clean(reply.body) if reply else str(fault).encode(),
+                    outcome, round(took * 1000), root),
+            about.book_id,
+        )  # fmt: skip
+        if fault is not None:
+            log.warning("%s %s: %s: %s", about.channel, about.op, outcome, fault)
+            raise fault
+        assert reply is not None
+        return reply
+
+    async def _send(self, call: HttpCall) -> HttpReply:
+        """Send, and sort what goes wrong into NotSent and Silence."""
+        try:
+            async with self._http().request(
+                call.method,
+                call.url,
+                headers=dict(call.headers),
+                data=call.body or None,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=call.timeout_s, sock_connect=CONNECT_S),
+            ) as answer:
+                body = await answer.content.read(call.max_bytes + 1)
+                while len(body) <= call.max_bytes and (
+                    more := await answer.content.read(call.max_bytes + 1 - len(body))
+                ):
+                    body += more
+                if len(body) > call.max_bytes:
+                    raise Silence(f"the reply is longer than {call.max_bytes} bytes")
+                return HttpReply(answer.status, {k.lower(): v for k, v in answer.headers.items()}, body)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
+            raise NotSent(str(error)) from error
+        except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError) as error:
+            raise Silence(str(error) or type(error).__name__) from error
+
+    def _http(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=self._connections, limit_per_host=self._connections, keepalive_timeout=4
+                ),
+                auto_decompress=True,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                skip_auto_headers={"User-Agent"},
+            )
+        return self._session
+
+
+async def write_messages(tx: Tx, messages: list[Message]) -> Sequence[None]:
+    """The journal lane's work: one insert for the whole batch."""
+    await tx.run(
+        Q.insert_wire_messages,
+        [m.about.book_id for m in messages],
+        [ids.new_id() for _ in messages],
+        [m.exchange_id for m in messages],
+        [m.about.about for m in messages],
+        [m.about.channel_account_id for m in messages],
+        [m.about.op for m in messages],
+        [m.direction for m in messages],
+        [m.method for m in messages],
+        [m.url for m in messages],
+        [m.status for m in messages],
+        [m.headers for m in messages],
+        [m.body for m in messages],
+        [m.outcome for m in messages],
+        [m.took_ms for m in messages],
+        [m.root_id for m in messages],
+        [m.at for m in messages],
+    )
+    return [None] * len(messages)
+
+
+def _kept_headers(headers: Mapping[str, str]) -> str:
+    return msgspec.json.encode({k: v for k, v in headers.items() if k.lower() in _HEADERS}).decode()
+
+
+def _clean(body: bytes) -> bytes:
+    """The body without what names a person; cut to what the journal keeps."""
+    return _PERSONAL.sub(rb"\1[removed]", body[:KEPT_BODY])
