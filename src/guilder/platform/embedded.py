@@ -105,15 +105,13 @@ class External:
         return {"dsn": url._replace(path="/" + urllib.parse.quote(database)).geturl()}
 
 
-def external(environ: Mapping[str, str] = os.environ) -> External | None:
-    """Return the server named by GUILDER_DATABASE_URL, or None if the embedded one is to serve.
+def external(url: str, owner_url: str = "") -> External | None:
+    """Return the operator's server, or None if no URL is set and the embedded one is to serve.
 
-    GUILDER_DATABASE_OWNER_URL is the login of the schemas' owner, used to apply schemas and for nothing else;
-    without it the application's own login is tried.
+    `owner_url` is the login of the schemas' owner, used to apply schemas and for nothing else; without it the
+    application's own login is tried.
     """
-    if not (url := environ.get("GUILDER_DATABASE_URL")):
-        return None
-    return External({"app": url, "owner": environ.get("GUILDER_DATABASE_OWNER_URL") or url})
+    return External({"app": url, "owner": owner_url or url}) if url else None
 
 
 @dataclass(frozen=True)
