@@ -1,0 +1,138 @@
+"""An environment is a database: `test` against the simulators, `live` against real channels, and whatever an operator adds.
+
+Everything that a use case with a stranger in it needs stands here (`rt` in signatures): the pool, the batch lanes, the wire, the keys.
+One `Env` per environment and process; an `Env` never sees another's data.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from guilder.platform import wire
+from guilder.platform.batch import Lane, Limits, Work
+from guilder.platform.crypto import Keyring
+from guilder.platform.db import Database, DatabaseError
+from guilder.platform.settings import Settings
+from guilder.platform.sql import load
+from guilder.platform.wire import Message, Wire
+
+Q = load(__package__)
+I = TypeVar("I")  # noqa: E741 - item
+O = TypeVar("O")  # noqa: E741 - outcome
+V = TypeVar("V")
+log = logging.getLogger("guilder.environment")
+
+POLL_S = 0.3
+FRESH_S = (
+    0.9  # what was loaded before the last look at the revision is used no longer than this: a key dies within a second
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LaneSpec(Generic[I, O]):
+    """A use case that runs in batches: its name and its work."""
+
+    name: str
+    work: Work[I, O]
+    durable: bool = True
+
+
+class Cache:
+    """What rarely changes, kept until the control revision moves.
+
+    While the control database cannot be looked at, nothing cached is used: a revoked key fails closed.
+    """
+
+    def __init__(self, revision: Callable[[], Awaitable[int]]) -> None:
+        self._look = revision
+        self._values: dict[Hashable, Any] = {}
+        self._revision = -1
+        self._seen_at = float("-inf")
+
+    async def get(self, key: Hashable, load: Callable[[], Awaitable[V]]) -> V:
+        """The value of `key`, loaded at most once per revision."""
+        if time.monotonic() - self._seen_at > FRESH_S:
+            await self.refresh()
+        if key in self._values:
+            return self._values[key]
+        revision = self._revision
+        value = await load()
+        if revision == self._revision:  # else a change came while we loaded: use it once, keep nothing
+            if len(self._values) > 50_000:
+                self._values.clear()
+            self._values[key] = value
+        return value
+
+    async def refresh(self) -> None:
+        """Look at the revision; forget everything if it moved.  Raises DatabaseError."""
+        at = time.monotonic()
+        revision = await self._look()
+        if revision != self._revision:
+            self._values.clear()
+            self._revision = revision
+        self._seen_at = at
+
+    async def follow(self) -> None:
+        """Look for ever."""
+        while True:
+            try:
+                await self.refresh()
+            except DatabaseError as error:
+                log.warning("the control database cannot be looked at: %s", error)
+            await asyncio.sleep(POLL_S)
+
+
+@dataclass(eq=False)
+class Env:
+    """One environment, in one process."""
+
+    name: str
+    settings: Settings
+    db: Database
+    control: Database
+    keyring: Keyring
+    cache: Cache
+    _lanes: dict[str, Lane[Any, Any]] = field(default_factory=dict)
+    _wire: Wire | None = None
+
+    @property
+    def livemode(self) -> bool:
+        return self.name == "live"
+
+    def lane(self, spec: LaneSpec[I, O]) -> Lane[I, O]:
+        """The batch lane of a use case."""
+        lane = self._lanes.get(spec.name)
+        if lane is None:
+            s = self.settings
+            limits = Limits(size=s.batch_size, lanes=s.batch_lanes, gather_ms=s.batch_gather_ms)
+            lane = self._lanes[spec.name] = Lane(self.db, spec.name, spec.work, limits=limits, durable=spec.durable)
+        return lane
+
+    @property
+    def wire(self) -> Wire:
+        """The way to the channels."""
+        if self._wire is None:
+            self._wire = Wire(self.lane(JOURNAL))
+        return self._wire
+
+    async def close(self) -> None:
+        """Let the lanes end, then close connections."""
+        for lane in self._lanes.values():
+            await lane.idle()
+        if self._wire is not None:
+            await self._wire.close()
+        await self.db.close()
+
+
+JOURNAL: LaneSpec[Message, None] = LaneSpec("wire", wire.write_messages, durable=False)
+
+
+async def open_env(
+    name: str, settings: Settings, dsn: dict[str, Any], control: Database, keyring: Keyring, cache: Cache
+) -> Env:
+    """Connect an environment."""
+    db = await Database(name, dsn, size=settings.pool_size).open()
+    return Env(name, settings, db, control, keyring, cache)
