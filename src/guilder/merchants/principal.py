@@ -1,0 +1,68 @@
+"""Who is calling: from an API key to a merchant, an environment and scopes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from guilder.core import clock
+from guilder.core.errors import Unauthenticated
+from guilder.merchants import keys
+from guilder.platform.environment import Env
+from guilder.platform.sql import load
+
+Q = load(__package__)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A caller.  Its book is its merchant's."""
+
+    env: Env
+    merchant_id: UUID
+    key_id: UUID
+    kind: str
+    scopes: frozenset[str]
+    name: str
+    business_line: str
+    late_success: str
+    expires_at: datetime | None
+
+    @property
+    def book_id(self) -> UUID:
+        return self.merchant_id
+
+    @property
+    def livemode(self) -> bool:
+        return self.env.livemode
+
+
+async def authenticate(envs: Mapping[str, Env], key: str) -> Principal:
+    """The caller behind `key`.  Raises Unauthenticated; the message never repeats more than the key's ends."""
+    parts = key.split("_", 2)
+    if len(parts) != 3 or parts[0] not in keys.KINDS:
+        raise Unauthenticated(f"Invalid API key provided: {_hint(key)}. Keys look like sk_test_… or sk_live_….")
+    env = envs.get(parts[1])
+    if env is None:
+        raise Unauthenticated(
+            f"Invalid API key provided: {_hint(key)}. There is no environment {parts[1][:12]!r} here."
+        )
+    hashed = keys.digest(key)
+
+    async def look_up() -> Principal | None:
+        row = await env.control.row(Q.find_key, hashed)
+        if row is None or row["env"] != env.name:
+            return None
+        return Principal(
+            env, row["merchant_id"], row["id"], row["kind"], frozenset(row["scopes"]), row["name"], row["business_line"],
+            row["late_success"], row["expires_at"],
+        )  # fmt: skip
+
+    found = await env.cache.get(("key", hashed), look_up)
+    if found is None or (found.expires_at is not None and found.expires_at <= clock.now()):
+        raise Unauthenticated(f"Invalid API key provided: {_hint(key)}. It is unknown, expired or revoked.")
+    return found
+
+
+def _hint(key: str) -> str:
+    return f"{key[:8]}…{key[-4:]}" if len(key) >= 24 else "(too short to be one)"

@@ -1,0 +1,52 @@
+-- name: find_key
+SELECT k.id, k.merchant_id, k.env, k.kind, k.scopes, k.expires_at, m.name, m.business_line, m.late_success
+  FROM control.api_key k JOIN control.merchant m ON m.id = k.merchant_id
+ WHERE k.hash = $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
+
+-- name: get_merchant
+SELECT id, name, business_line, late_success FROM control.merchant WHERE id = $1
+
+-- name: list_merchants
+SELECT id, name, business_line, created_at FROM control.merchant ORDER BY id
+
+-- name: revision
+SELECT n FROM control.revision
+
+-- name: bump_revision
+UPDATE control.revision SET n = n + 1
+
+-- name: insert_merchant
+INSERT INTO control.merchant (id, book_code, name, country, business_line, late_success) VALUES ($1, $2, $3, $4, $5, $6)
+
+-- name: insert_key
+INSERT INTO control.api_key (id, merchant_id, env, kind, hash, last4, scopes, name) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+
+-- name: get_key
+SELECT id, merchant_id, env, kind, scopes, name, last4, created_at, expires_at, revoked_at FROM control.api_key WHERE id = $1
+
+-- name: list_keys
+SELECT id, merchant_id, env, kind, scopes, name, last4, created_at, expires_at, revoked_at
+  FROM control.api_key WHERE merchant_id = $1 ORDER BY id
+
+-- name: expire_key
+UPDATE control.api_key SET expires_at = now() + make_interval(secs => $2), replaced_by = $3
+ WHERE id = $1 AND revoked_at IS NULL AND replaced_by IS NULL
+RETURNING id
+
+-- name: revoke_key
+UPDATE control.api_key SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL RETURNING id
+
+-- name: insert_audit
+INSERT INTO control.audit (id, actor, action, subject, details) VALUES ($1, $2, $3, $4, $5)
+
+-- name: insert_channel_account
+INSERT INTO merchants.channel_account (book_id, id, channel, name, funds, public, sealed) VALUES ($1, $2, $3, $4, $5, $6, $7)
+
+-- name: find_channel_account
+SELECT book_id, id, channel, name, funds, sealed, enabled FROM merchants.channel_account WHERE id = $1
+
+-- name: list_channel_accounts
+SELECT book_id, id, channel, name, funds, sealed, enabled FROM merchants.channel_account WHERE book_id = $1 ORDER BY id
+
+-- name: list_all_channel_accounts
+SELECT book_id, id, channel, name FROM merchants.channel_account WHERE enabled ORDER BY id
