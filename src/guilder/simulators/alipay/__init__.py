@@ -1,0 +1,5 @@
+"""Alipay's openapi gateway as a merchant meets it.  Facts: Alipay's open platform documentation, gateway.do."""
+
+from guilder.simulators.alipay.channel import Alipay
+
+__all__ = ["Alipay"]
