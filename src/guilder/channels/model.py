@@ -6,7 +6,8 @@ An adapter is built from a channel account's configuration and answers each ask 
 Rules for adapters.
 
     C1  What the channel's reference does not list is UNKNOWN, never a failure.
-    C2  Silence is UNKNOWN.  NotSent is `FAILED` with retry SAME_KEY: nothing happened.
+    C2  Silence is UNKNOWN.  NotSent is `FAILED` with retry SAME_KEY where something was to be done (create, refund): nothing
+        happened.  Of a query or close it is UNKNOWN: nothing was learnt.
     C3  A reply or notice whose signature does not verify is UNKNOWN / BadSignature: it tells nothing.
     C4  An outcome says what the channel said (amount, currency, our key, its reference); the core compares it
         with what we asked.  Adapters never compare with our records, for they have none.
@@ -28,7 +29,7 @@ class State(StrEnum):
     """What a channel says of one payment or refund."""
 
     UNKNOWN = "unknown"  # silence, a server error, a reply that does not verify
-    NOT_FOUND = "not_found"  # only of queries: the channel says it has none under this key (maybe: not yet)
+    NOT_FOUND = "not_found"  # of queries and closes: the channel has none under this key (maybe: not yet)
     PENDING = "pending"  # accepted; waits for the payer or for the channel itself
     SUCCEEDED = "succeeded"
     FAILED = "failed"  # definite: no money moved, or none will
@@ -114,7 +115,8 @@ class QueryPayment:
 class ClosePayment:
     """Make sure that `key` cannot be paid any more.
 
-    Outcome CLOSED: it cannot; SUCCEEDED: too late, it was paid; UNKNOWN / PENDING: ask again.
+    Outcome CLOSED: it cannot; SUCCEEDED: too late, it was paid; UNKNOWN / PENDING: ask again.  NOT_FOUND: there is nothing
+    to close yet (Alipay makes the trade when the payer scans); until its expiry the payment can still come to be.
     With `cancel` the channel's cancel is used where it has one: it also refunds a payment that was made.
     """
 
@@ -168,10 +170,15 @@ class Notice:
     event_id: str  # stable over resends; deduplicates
     subject: Subject
     outcome: Outcome
+    payment_key: str | None = None  # of a refund: our key of the payment, where the channel says it
 
 
 class BadSignature(Exception):
     """The callback is not from the channel, or was changed on its way."""
+
+
+class NeedsTrust(Exception):
+    """Signed with a key of the channel that this adapter has not seen yet: run `refresh_trust()`, then verify once more."""
 
 
 class Unreadable(Exception):
@@ -280,7 +287,11 @@ class Channel(Protocol):
         ...
 
     def notice(self, inbound: Inbound) -> Notice:
-        """Verify a callback, then read it.  Raises BadSignature, Unreadable."""
+        """Verify a callback, then read it.  Raises BadSignature, NeedsTrust, Unreadable."""
+        ...
+
+    def refresh_trust(self) -> Exchange[bool]:
+        """Fetch the channel's current keys, where it hands them out by call.  True: it did.  Never raises."""
         ...
 
     def ack(self, stored: bool) -> HttpReply:
