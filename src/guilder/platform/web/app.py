@@ -182,8 +182,8 @@ class Api(BaseRoute):
             tree = read_form(raw) if form or not raw else read_json(raw)
         else:
             tree = read_form(query)
-        if (paths := tree.pop("expand", None)) is not None and paths != "":
-            call.expand = tuple(reader(Expand, form=form)(paths, "expand"))
+        if "expand" in tree:
+            call.expand = tuple(reader(Expand, form=form)(tree.pop("expand"), "expand"))
         params = (operation.form if form else operation.json)(tree, "")
         call.given(params)
         return params

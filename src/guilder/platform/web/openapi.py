@@ -1,7 +1,7 @@
 """The OpenAPI 3.1 document, made of the same declarations that the server reads and writes by.
 
 What msgspec's schemas do not say is added here: `expand` with the paths that lead somewhere, ids that may be whole things in
-an answer, texts without NUL, brackets in forms and queries (deepObject), and every status that the layer can answer.
+an answer, texts without NUL, the names in forms and queries (`brackets.py`), and every status that the layer can answer.
 """
 
 import re
@@ -12,6 +12,7 @@ import msgspec
 
 from guilder.core.ids import ALPHABET, LENGTH
 from guilder.platform.web.answer import ErrorEnvelope
+from guilder.platform.web.brackets import flatten
 from guilder.platform.web.call import VERSION
 from guilder.platform.web.expand import MAX_LEVELS, Expander, hops
 from guilder.platform.web.params import Params
@@ -62,6 +63,7 @@ def document(routes: Sequence[Route], expander: Expander, *, title: str, release
                 }
                 for status, text in STATUSES.items()
             },
+            "parameters": {"Idempotency-Key": _IDEMPOTENCY_KEY},
             "headers": {
                 "Request-Id": {
                     "description": "Names this request in our logs.",
@@ -77,6 +79,13 @@ def document(routes: Sequence[Route], expander: Expander, *, title: str, release
     }
 
 
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Makes the call safe to repeat: with one key it is done once, and every repetition gets the same answer.",
+    "schema": {"type": "string", "pattern": "^[!-~]([ -~]{0,253}[!-~])?$"},
+}
 _HEADERS = {"Request-Id": {"$ref": "#/components/headers/Request-Id"}}
 
 
@@ -107,6 +116,7 @@ def _operation(r: Route, components: "_Components") -> Schema:
                 "description": "Done.",
                 "headers": _HEADERS,
                 "content": {"application/json": {"schema": components.answer(r.answer)}},
+                **components.links(r),
             },
             **{str(s): {"$ref": f"#/components/responses/{s}"} for s in STATUSES if _occurs(s, r)},
         },
@@ -116,6 +126,8 @@ def _operation(r: Route, components: "_Components") -> Schema:
     else:
         operation["x-scope"] = r.scope
     if r.method == "POST":
+        # Not among `parameters`: no schema can say that one key goes with one body, and tools that make keys up repeat them.
+        operation["x-headers"] = [{"$ref": "#/components/parameters/Idempotency-Key"}]
         operation["requestBody"] = _body(r, expand, components)
     return operation
 
@@ -127,63 +139,31 @@ def _occurs(status: int, r: Route) -> bool:
 
 
 def _query(params: Schema, expand: Schema | None, components: "_Components") -> list[Schema]:
-    """One parameter for each property; objects are spread into brackets, lists are repeated as `name[]`."""
-    found = []
-    for name, schema in params["properties"].items():
-        required = name in params.get("required", ())
-        shape = components.shape(schema)
-        if shape.get("type") == "object":
-            found.append(
-                {
-                    "name": name,
-                    "in": "query",
-                    "required": required,
-                    "style": "deepObject",
-                    "explode": True,
-                    "schema": shape,
-                }
-            )
-        elif shape.get("type") == "array":
-            found.append(
-                {
-                    "name": f"{name}[]",
-                    "in": "query",
-                    "required": required,
-                    "style": "form",
-                    "explode": True,
-                    "schema": shape,
-                }
-            )
-        else:
-            found.append({"name": name, "in": "query", "required": required, "schema": shape})
-    if expand:
-        found.append(
-            {"name": "expand[]", "in": "query", "required": False, "style": "form", "explode": True, "schema": expand}
-        )
-    return found
+    """One parameter for each name on the wire; lists are repeated as `name[]`."""
+    flat = flatten(components.whole(params, expand))
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": name in flat.required,
+            "style": "form",
+            "explode": True,
+            "schema": schema,
+        }
+        for name, schema in flat.properties.items()
+    ]
 
 
 def _body(r: Route, expand: Schema | None, components: "_Components") -> Schema:
-    params = components.params(r.body or Params)
-    properties = {**params["properties"], **({"expand": expand} if expand else {})}
-    required = params.get("required", [])
-    name = "".join(part.capitalize() for part in r.operation_id.split("_")) + "Params"
-    components.schemas[name] = {
-        "type": "object",
-        "title": name,
-        "properties": properties,
-        "required": required,
-        "additionalProperties": False,
-    }
-    nested = [n for n, schema in properties.items() if components.shape(schema).get("type") in ("object", "array")]
+    whole = components.whole(components.params(r.body or Params), expand)
+    name = "".join(part.capitalize() for part in r.operation_id.split("_"))
+    components.schemas[name + "Params"] = {**whole, "title": name + "Params"}
+    components.schemas[name + "Form"] = {**flatten(whole).schema(), "title": name + "Form"}
     return {
-        "required": bool(required),
+        "required": bool(whole["required"]),
         "content": {
-            "application/x-www-form-urlencoded": {
-                "schema": {"$ref": REF + name},
-                "encoding": {n: {"style": "deepObject", "explode": True} for n in nested},
-            },
-            "application/json": {"schema": {"$ref": REF + name}},
+            "application/x-www-form-urlencoded": {"schema": {"$ref": f"{REF}{name}Form"}},
+            "application/json": {"schema": {"$ref": f"{REF}{name}Params"}},
         },
     }
 
@@ -193,6 +173,7 @@ class _Components:
 
     def __init__(self, routes: Sequence[Route], expander: Expander) -> None:
         self._expander = expander
+        self._routes = routes
         answers = [r.answer for r in routes]
         things = [resource.shape for resource in expander.resources]
         kinds: list[Any] = [Params, *(kind for r in routes for kind in (r.body, r.query) if kind is not None)]
@@ -206,8 +187,8 @@ class _Components:
             _forbid_nul(schema)
         for shape in _reachable([*answers, *things], expander):
             self._mark(shape, answer_schemas)
-        nested = {name: s for name, s in read_schemas.items() if all(s is not own for own in self._params.values())}
-        self.schemas: dict[str, Schema] = {**answer_schemas, **nested}
+        self._nested = read_schemas
+        self.schemas: dict[str, Schema] = answer_schemas
 
     def answer(self, kind: Any) -> Schema:
         """A reference to the schema of an answer."""
@@ -217,12 +198,17 @@ class _Components:
         """The schema of parameters, as an object."""
         return self._params[id(kind)]
 
-    def shape(self, schema: Schema) -> Schema:
-        """What `schema` looks like in brackets: the object or list among its options, or itself."""
-        if "$ref" in schema:
-            return self.schemas.get(schema["$ref"].removeprefix(REF), schema)
-        options = [self.shape(option) for option in schema.get("anyOf", ())]
-        return next((o for o in options if o.get("type") in ("object", "array")), schema)
+    def whole(self, params: Schema, expand: Schema | None) -> Schema:
+        """Parameters with nothing left to look up, and `expand` among them if the answer has anything to expand."""
+        properties = {name: _inline(schema, self._nested) for name, schema in params["properties"].items()}
+        if expand:
+            properties["expand"] = expand
+        return {
+            "type": "object",
+            "properties": properties,
+            "required": params.get("required", []),
+            "additionalProperties": False,
+        }
 
     def expand(self, r: Route) -> Schema | None:
         """The schema of `expand` for an answer; None where nothing can be expanded."""
@@ -235,6 +221,22 @@ class _Components:
             "maxItems": 20,
             "description": "Fields of the answer to expand from ids into things.",
         }
+
+    def links(self, r: Route) -> Schema:
+        """From what makes a thing to what can be done with it, by the thing's prefix.  Not to DELETE: the dialect still shows
+        what was deleted, which tools that follow links take for a mistake."""
+        made = [x.prefix for x in self._expander.resources if x.shape is r.answer]
+        if r.method != "POST" or r.prefixes or not made:
+            return {}
+        found = {}
+        for other in self._routes:
+            if other.method != "DELETE" and list(other.prefixes.values()) == made:
+                (name,) = other.prefixes
+                found[other.operation_id] = {
+                    "operationId": other.operation_id,
+                    "parameters": {name: "$response.body#/id"},
+                }
+        return {"links": found} if found else {}
 
     def _pattern(self, shapes: Sequence[Any], levels: int) -> str | None:
         if levels == 0:
@@ -286,6 +288,15 @@ def _walk(node: Any, visit: Callable[[Schema], None]) -> None:
     elif isinstance(node, list):
         for part in node:
             _walk(part, visit)
+
+
+def _inline(node: Any, schemas: dict[str, Schema]) -> Any:
+    """A copy of `node` with its references replaced by what they name."""
+    if isinstance(node, dict):
+        if (ref := node.get("$ref")) is not None:
+            return _inline(schemas[ref.removeprefix(REF)], schemas)
+        return {name: _inline(part, schemas) for name, part in node.items()}
+    return [_inline(part, schemas) for part in node] if isinstance(node, list) else node
 
 
 def _forbid_nul(schema: Schema) -> None:

@@ -12,8 +12,8 @@
 Each type is compiled once into a function `(raw, at) -> value`, `at` being the name in brackets (`line_items[0][price]`).
 The same declaration makes the OpenAPI schema (`openapi.py`), so what is documented is what is read.
 
-Empty text: Stripe takes `description=` as "unset it".  A field that allows None becomes None (clear it), another optional
-field is left out, a required one is `parameter_invalid_empty`; a map's values may be empty (metadata: delete this key).
+Empty text: Stripe takes `description=` as "unset it".  A field that allows None becomes None (clear it); any other cannot be
+unset, which is `parameter_invalid_empty`, as there; a map's values may be empty (metadata: delete this key).
 """
 
 import re
@@ -70,7 +70,7 @@ Url = Annotated[
 ]
 UnixTime = Annotated[int, Meta(ge=0, le=253_402_300_799)]  # 9999-12-31, where datetime ends
 MetadataKey = Annotated[
-    str, Meta(max_length=40, pattern=r"^[^\[\]\x00]+$", extra={"says": "Keys have 1 to 40 characters and no brackets."})
+    str, Meta(pattern=r"^[^\[\]\x00]{1,40}$", extra={"says": "Keys have 1 to 40 characters and no brackets."})
 ]
 MetadataValue = Annotated[str, Meta(max_length=500)]
 MAX_METADATA = 50
@@ -166,27 +166,21 @@ def _struct(t: mi.StructType, form: bool) -> Reader:
     for f in t.fields:
         kinds = f.type.types if isinstance(f.type, mi.UnionType) else (f.type,)
         nullable = any(isinstance(k, mi.NoneType) for k in kinds)
-        as_is = not form and (f.required or not any(_is_plain_text(k) for k in kinds))
-        fields[f.encode_name] = (f.name, _compile(f.type, form), nullable, f.required, as_is)
+        unsettable = nullable and (form or any(_is_plain_text(k) for k in kinds))
+        fields[f.encode_name] = (f.name, _compile(f.type, form), unsettable)
     required = [f.encode_name for f in t.fields if f.required]
 
     def read(raw: Any, at: str) -> Any:
         if type(raw) is not dict:
-            raise Invalid(f"Invalid object: {echo(raw)}", param=at or None)
+            raise _wrong(raw, at, "object")
         values = {}
         for name, part in raw.items():
             child = f"{at}[{name}]" if at else name
             field = fields.get(name)
             if field is None:
                 raise _unknown(refused.get(name), child)
-            attribute, read_part, nullable, needed, as_is = field
-            if part == "" and not as_is:
-                if nullable:
-                    values[attribute] = None
-                elif needed:
-                    raise _empty(child)
-            else:
-                values[attribute] = read_part(part, child)
+            attribute, read_part, unsettable = field
+            values[attribute] = None if part == "" and unsettable else read_part(part, child)
         for name in required:
             if name not in raw:
                 child = f"{at}[{name}]" if at else name
@@ -197,7 +191,7 @@ def _struct(t: mi.StructType, form: bool) -> Reader:
 
 
 def _is_plain_text(t: mi.Type) -> bool:
-    """Whether JSON's "" is valid here, so that it must be taken as a form's: unset."""
+    """Whether the schema lets JSON say "" here; then it means what it means in a form."""
     t = t.type if isinstance(t, mi.Metadata) else t
     return isinstance(t, mi.StrType) and not t.min_length and t.pattern is None
 
@@ -219,8 +213,10 @@ def _empty(at: str) -> Invalid:
     )
 
 
-def _scalar(raw: Any, at: str, noun: str, code: str | None = None) -> Invalid:
-    """`raw` is no `noun`: given twice, an object, or another type."""
+def _wrong(raw: Any, at: str, noun: str, code: str | None = None) -> Invalid:
+    """`raw` is no `noun`: empty, given twice, or of another type."""
+    if raw == "":
+        return _empty(at)
     if type(raw) is Repeated:
         return Invalid(f"Parameter {at} is given more than once.", param=at)
     shown = {dict: "an object", list: "an array"}.get(type(raw)) or ("null" if raw is None else echo(raw))
@@ -260,14 +256,14 @@ def _integer(t: mi.IntType, form: bool, extra: Mapping[str, str]) -> Reader:
     def read(raw: Any, at: str) -> int:
         if form:
             if type(raw) is not str or not _INTEGER.fullmatch(raw):
-                raise _scalar(raw, at, "integer", code)
+                raise _wrong(raw, at, "integer", code)
             value = int(raw)
         elif type(raw) is int:
             value = raw
         elif type(raw) is float and raw.is_integer():  # 1.0 is an integer to JSON Schema, so it is to us
             value = int(raw)
         else:
-            raise _scalar(raw, at, "integer", code)
+            raise _wrong(raw, at, "integer", code)
         if least is not None and value < least:
             raise Invalid(f"This value must be greater than or equal to {least}.", code=code, param=at)
         if most is not None and value > most:
@@ -281,7 +277,7 @@ def _boolean(form: bool) -> Reader:
     def read(raw: Any, at: str) -> bool:
         value = (_BOOLEANS.get(raw) if type(raw) is str else None) if form else raw
         if type(value) is not bool:
-            raise _scalar(raw, at, "boolean")
+            raise _wrong(raw, at, "boolean")
         return value
 
     return read
@@ -295,7 +291,7 @@ def _string(t: mi.StrType, extra: Mapping[str, str]) -> Reader:
 
     def read(raw: Any, at: str) -> str:
         if type(raw) is not str:
-            raise _scalar(raw, at, "string")
+            raise _wrong(raw, at, "string")
         if longest is not None and len(raw) > longest:
             raise Invalid(
                 f"Invalid string: {echo(raw)}; must be at most {longest} characters. {says}".rstrip(), param=at
@@ -316,8 +312,10 @@ def _literal(t: mi.LiteralType) -> Reader:
 
     def read(raw: Any, at: str) -> str:
         if type(raw) is not str:
-            raise _scalar(raw, at, "string")
+            raise _wrong(raw, at, "string")
         if raw not in allowed:
+            if raw == "":
+                raise _empty(at)
             raise Invalid(f"Invalid {at}: must be one of {listed}", param=at)
         return raw
 
@@ -330,7 +328,7 @@ def _array(t: mi.ListType, form: bool) -> Reader:
     def read(raw: Any, at: str) -> list[Any]:
         parts = _listed(raw, at) if form else raw
         if type(parts) is not list:
-            raise Invalid(f"Invalid array: {echo(raw)}", param=at)
+            raise _wrong(raw, at, "array")
         if len(parts) < least:
             raise Invalid(f"Invalid array: it must have at least {least} elements.", param=at)
         if most is not None and len(parts) > most:
@@ -351,7 +349,9 @@ def _listed(raw: Any, at: str) -> list[Any]:
                 return [raw[i] for _, i in places]
             raise Invalid(f"Parameter {at} has an element that is given more than once.", param=at)
         else:
-            raise Invalid("Invalid array: an object", param=at)
+            raise _wrong(raw, at, "array")
+    elif raw == "":
+        raise _empty(at)
     return list(raw) if type(raw) is Repeated else [raw]
 
 
@@ -360,7 +360,7 @@ def _map(t: mi.DictType, form: bool) -> Reader:
 
     def read(raw: Any, at: str) -> dict[str, Any]:
         if type(raw) is not dict:
-            raise Invalid(f"Invalid object: {echo(raw)}", param=at)
+            raise _wrong(raw, at, "object")
         if most is not None and len(raw) > most:
             raise Invalid(f"Invalid object: {at} may have at most {most} keys.", param=at)
         values = {}
