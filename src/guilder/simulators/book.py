@@ -38,6 +38,7 @@ _SAVE: dict[type, str] = {
     for kind in _KEYS
 }
 _RECENT = 20_000
+_PATIENCE_S = 0.05
 
 
 class _Batch:
@@ -129,14 +130,19 @@ class Book:
         """Return when everything noted and put so far is on disk."""
         batch = self._open or self._writing
         if batch is not None:
+            self._start()
             await asyncio.shield(batch.done)
 
     def _batch(self) -> _Batch:
+        """The batch to write into.  If nobody commits it, it goes to disk after a moment by itself."""
         if self._open is None:
             self._open = _Batch()
-            if self._drainer is None or self._drainer.done():
-                self._drainer = asyncio.create_task(self._drain())
+            asyncio.get_running_loop().call_later(_PATIENCE_S, self._start)
         return self._open
+
+    def _start(self) -> None:
+        if self._open is not None and (self._drainer is None or self._drainer.done()):
+            self._drainer = asyncio.create_task(self._drain())
 
     async def _drain(self) -> None:
         loop = asyncio.get_running_loop()
