@@ -159,6 +159,11 @@ def _holder(port: int) -> str:
 # --- running ---------------------------------------------------------------------------------------------------------
 
 
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal is gone, which is often why the run ends
+        sys.stderr.write(line + "\n")
+
+
 async def supervise(
     programs: Sequence[Program],
     *,
@@ -167,16 +172,16 @@ async def supervise(
     metrics: socket.socket | None = None,
     on_ready: Callable[[], Awaitable[None]] | None = None,
     stop: asyncio.Event | None = None,
-    say: Say | None = None,
+    grace_s: float = GRACE_S,
+    say: Say = _say,
 ) -> None:
-    """Run the programs until SIGINT, SIGTERM, SIGHUP or `stop`, then end them: ten seconds' grace, then by force.
+    """Run the programs until SIGINT, SIGTERM, SIGHUP or `stop`, then end them: by force after the grace.
 
     `database` starts or adopts PostgreSQL; it is called at once and whenever the server died.
     `metrics` is a listening socket for /metrics (the sum of all processes) and /health.
     Raises RuntimeFailure if a program dies before it was ever ready.
     """
     stop = stop or asyncio.Event()
-    say = say or _say
     run = _Run(programs, state, say)
     run.server = await asyncio.to_thread(database) if database else None
     with _signals(stop):
@@ -196,15 +201,10 @@ async def supervise(
                     tasks.remove(task)
         finally:
             stopped.cancel()
-            await run.end(tasks)
+            await run.end(tasks, grace_s)
             if run.server:
                 say("PostgreSQL stops")
                 await asyncio.to_thread(run.server.stop)
-
-
-def _say(line: str) -> None:
-    with contextlib.suppress(OSError):  # the terminal is gone, which is often why the run ends
-        sys.stderr.write(line + "\n")
 
 
 @contextlib.contextmanager
@@ -318,6 +318,7 @@ class _Run:
             await _ended(server.pid)
             self.say("PostgreSQL died; it starts again")
             self.server = server = await asyncio.to_thread(start)
+            self.say(f"PostgreSQL is back (pid {server.pid})")
 
     async def announce(self, on_ready: Callable[[], Awaitable[None]] | None) -> None:
         for _ in self.children:
@@ -325,7 +326,7 @@ class _Run:
         if on_ready:
             await on_ready()
 
-    async def end(self, tasks: Iterable[asyncio.Task[None]]) -> None:
+    async def end(self, tasks: Iterable[asyncio.Task[None]], grace_s: float) -> None:
         """End every child: politely, then not."""
         self.stopping = True
         running = {
@@ -335,10 +336,10 @@ class _Run:
         }
         for _, process in running.values():
             process.terminate()
-        _, late = await asyncio.wait(running, timeout=GRACE_S) if running else ((), ())
+        _, late = await asyncio.wait(running, timeout=grace_s) if running else ((), ())
         for wait in late:
             name, process = running[wait]
-            self.say(f"{name} did not stop within {GRACE_S:.0f} s and is killed")
+            self.say(f"{name} did not stop within {grace_s:g} s and is killed")
             process.kill()
         await asyncio.gather(*running)
         for _, process in running.values():
