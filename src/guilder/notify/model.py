@@ -1,0 +1,71 @@
+"""What the domain is about: an endpoint of a merchant, a delivery that was claimed, a try that is over."""
+
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
+from datetime import datetime
+from uuid import UUID
+
+from guilder.core import ids
+from guilder.notify.schedule import Reply
+from guilder.platform.db import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a merchant wants which events."""
+
+    book_id: UUID
+    id: UUID
+    url: str
+    enabled_events: tuple[str, ...]
+    api_version: str
+    description: str | None
+    metadata: str  # JSON
+    secret: bytes  # sealed, see `about`
+    old_secret: bytes | None
+    old_until: datetime | None
+    status: str
+    reason: str | None
+    failing_since: datetime | None
+    version: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event on its way to one endpoint, claimed for one try."""
+
+    book_id: UUID
+    endpoint_id: UUID
+    event_id: UUID
+    tries: int  # with this one
+    fence: int
+    url: str
+    failing: bool
+    root_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A try that is over."""
+
+    delivery: Delivery
+    at: datetime
+    reply: Reply
+    spread: float  # [0, 1): how much of the jitter the next wait gets
+
+
+def endpoint(row: Row) -> Endpoint:
+    """A row of notify.endpoint."""
+    return Endpoint(**{**dict(row), "enabled_events": tuple(row["enabled_events"])})
+
+
+def columns(rows: Iterable[Endpoint]) -> list[tuple[object, ...]]:
+    """Endpoints as the columns of a batch statement, in the order of the table; the lists of events joined by blanks."""
+    values = ((*v[:3], " ".join(v[3]), *v[4:]) for v in map(astuple, rows))
+    return list(zip(*values, strict=True))
+
+
+def about(endpoint_id: UUID) -> str:
+    """What an endpoint's sealed secrets are bound to."""
+    return f"notify.endpoint/{ids.text(endpoint_id)}"

@@ -1,0 +1,194 @@
+-- name: insert_deliveries
+-- A batch of events meets the endpoints that want them.
+INSERT INTO notify.delivery (book_id, endpoint_id, event_id, siblings, run_at, created_at)
+SELECT e.book_id, e.id, k.event_id, count(*) OVER (PARTITION BY k.event_id), $4, $4
+  FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS k (book_id, event_id, type)
+  JOIN notify.endpoint e ON e.book_id = k.book_id AND e.status = 'enabled' AND e.enabled_events && ARRAY['*', k.type]
+    ON CONFLICT DO NOTHING
+RETURNING 1
+
+-- name: claim_deliveries
+-- Endpoint by endpoint, so that the backlog of one is never walked through to find the others' deliveries: `waiting` finds
+-- each endpoint that has anything pending by one probe of the index.  An endpoint gets $4 (one that is failing: $5) less what
+-- of it is under way ($6, $7); all healthy ones together $2, all failing ones $3.
+WITH RECURSIVE waiting AS (
+    (SELECT book_id, endpoint_id FROM notify.delivery WHERE state = 'pending' ORDER BY book_id, endpoint_id LIMIT 1)
+    UNION ALL
+    SELECT n.book_id, n.endpoint_id
+      FROM waiting w
+     CROSS JOIN LATERAL (
+           SELECT d.book_id, d.endpoint_id FROM notify.delivery d
+            WHERE d.state = 'pending' AND (d.book_id, d.endpoint_id) > (w.book_id, w.endpoint_id)
+            ORDER BY d.book_id, d.endpoint_id LIMIT 1) n
+), due AS (
+    SELECT e.book_id, e.id AS endpoint_id, e.url, e.secret, CASE WHEN e.old_until > $1 THEN e.old_secret END AS old_secret,
+           e.failing_since IS NOT NULL AS failing, d.event_id,
+           row_number() OVER (PARTITION BY e.failing_since IS NOT NULL ORDER BY d.run_at, d.event_id) AS place
+      FROM waiting w
+      JOIN notify.endpoint e ON e.book_id = w.book_id AND e.id = w.endpoint_id AND e.status = 'enabled'
+      LEFT JOIN unnest($6::uuid[], $7::int[]) AS busy (id, n) ON busy.id = e.id
+     CROSS JOIN LATERAL (
+           SELECT d.event_id, d.run_at FROM notify.delivery d
+            WHERE d.book_id = e.book_id AND d.endpoint_id = e.id AND d.state = 'pending' AND d.run_at <= $1
+            ORDER BY d.run_at
+            LIMIT greatest(0, CASE WHEN e.failing_since IS NULL THEN $4::int ELSE $5::int END - coalesce(busy.n, 0))
+              FOR NO KEY UPDATE SKIP LOCKED) d
+)
+UPDATE notify.delivery d
+   SET tries = d.tries + 1, fence = d.fence + 1, run_at = $8
+  FROM due
+  JOIN platform.event v ON v.book_id = due.book_id AND v.id = due.event_id
+ WHERE place <= CASE WHEN due.failing THEN $3::int ELSE $2::int END
+   AND d.book_id = due.book_id AND d.endpoint_id = due.endpoint_id AND d.event_id = due.event_id
+RETURNING d.book_id, d.endpoint_id, d.event_id, d.tries, d.fence, d.siblings, due.url, due.secret, due.old_secret, due.failing,
+          v.type, v.object_version, v.data, v.previous, v.request_id, v.idempotency_key, v.root_id, v.business_line, v.created_at
+
+-- name: settle_deliveries
+-- Only the claim that is the latest (N5), and only what still waits: an endpoint may have been disabled meanwhile.
+UPDATE notify.delivery d
+   SET state = s.state, run_at = s.run_at, ended_at = CASE WHEN s.state <> 'pending' THEN s.run_at END
+  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::text[], $6::timestamptz[])
+       AS s (book_id, endpoint_id, event_id, fence, state, run_at)
+ WHERE d.book_id = s.book_id AND d.endpoint_id = s.endpoint_id AND d.event_id = s.event_id
+   AND d.fence = s.fence AND d.state = 'pending'
+
+-- name: insert_tries
+INSERT INTO notify.delivery_try (book_id, endpoint_id, event_id, fence, at, took_ms, status, error, response)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::timestamptz[], $6::int[], $7::int[], $8::text[], $9::text[])
+    ON CONFLICT DO NOTHING
+
+-- name: note_health
+-- The rows come back as they are now.
+UPDATE notify.endpoint e
+   SET failing_since = CASE WHEN k.failed THEN coalesce(e.failing_since, k.at) END
+  FROM unnest($1::uuid[], $2::uuid[], $3::bool[], $4::timestamptz[]) AS k (book_id, id, failed, at)
+ WHERE e.book_id = k.book_id AND e.id = k.id AND e.status = 'enabled'
+RETURNING e.*
+
+-- name: end_deliveries
+-- What waits for endpoints that are not enabled any more; it can be asked for again.
+UPDATE notify.delivery d
+   SET state = 'dead', ended_at = $3
+  FROM unnest($1::uuid[], $2::uuid[]) AS k (book_id, endpoint_id)
+ WHERE d.book_id = k.book_id AND d.endpoint_id = k.endpoint_id AND d.state = 'pending'
+
+-- name: count_endpoints
+SELECT e.book_id, count(*)::int AS n FROM notify.endpoint e
+ WHERE e.book_id = ANY ($1::uuid[]) AND e.status <> 'deleted'
+ GROUP BY e.book_id
+
+-- name: insert_endpoints
+INSERT INTO notify.endpoint (book_id, id, url, enabled_events, api_version, description, metadata, secret, status, created_at)
+SELECT book_id, id, url, string_to_array(enabled_events, ' '), api_version, description, metadata, secret, 'enabled', at
+  FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[], $9::timestamptz[])
+       AS n (book_id, id, url, enabled_events, api_version, description, metadata, secret, at)
+
+-- name: lock_endpoints
+SELECT e.* FROM notify.endpoint e
+  JOIN (SELECT DISTINCT * FROM unnest($1::uuid[], $2::uuid[]) AS k (book_id, id)) AS k USING (book_id, id)
+ WHERE e.status <> 'deleted'
+ ORDER BY e.book_id, e.id
+   FOR NO KEY UPDATE OF e
+
+-- name: save_endpoints
+UPDATE notify.endpoint e
+   SET url = n.url, enabled_events = string_to_array(n.enabled_events, ' '), description = n.description, metadata = n.metadata,
+       secret = n.secret, old_secret = n.old_secret, old_until = n.old_until, status = n.status, reason = n.reason,
+       failing_since = n.failing_since, version = n.version
+  FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::bytea[],
+              $9::timestamptz[], $10::text[], $11::text[], $12::timestamptz[], $13::int[])
+       AS n (book_id, id, url, enabled_events, description, metadata, secret, old_secret, old_until, status, reason,
+             failing_since, version)
+ WHERE e.book_id = n.book_id AND e.id = n.id
+
+-- name: find_endpoint
+SELECT * FROM notify.endpoint WHERE book_id = $1 AND id = $2 AND status <> 'deleted'
+
+-- name: list_endpoints
+SELECT * FROM notify.endpoint
+ WHERE book_id = $1 AND status <> 'deleted'
+   AND ($2::uuid IS NULL OR id < $2) AND ($3::uuid IS NULL OR id > $3)
+   AND ($4::timestamptz IS NULL OR created_at >= $4) AND ($5::timestamptz IS NULL OR created_at < $5)
+ ORDER BY CASE WHEN $3::uuid IS NULL THEN id END DESC, CASE WHEN $3::uuid IS NOT NULL THEN id END ASC
+ LIMIT $6
+
+-- name: redeliver_event
+-- Asked for by name, an event goes out again whatever became of it, and whether or not the filter wants its type.
+INSERT INTO notify.delivery AS d (book_id, endpoint_id, event_id, siblings, run_at, created_at)
+SELECT v.book_id, $2, v.id, 1, $4, $4 FROM platform.event v WHERE v.book_id = $1 AND v.id = $3
+    ON CONFLICT (book_id, endpoint_id, event_id)
+    DO UPDATE SET state = 'pending', tries = 0, run_at = $4, ended_at = NULL
+RETURNING 1
+
+-- name: redeliver_range
+-- Everything of a time that the endpoint wants and has not had, oldest first.
+INSERT INTO notify.delivery AS d (book_id, endpoint_id, event_id, siblings, run_at, created_at)
+SELECT v.book_id, e.id, v.id, 1, $5, $5
+  FROM notify.endpoint e
+  JOIN platform.event v ON v.book_id = e.book_id AND e.enabled_events && ARRAY['*', v.type]
+  LEFT JOIN notify.delivery had ON had.book_id = v.book_id AND had.endpoint_id = e.id AND had.event_id = v.id
+ WHERE e.book_id = $1 AND e.id = $2
+   AND ($3::timestamptz IS NULL OR v.created_at >= $3) AND ($4::timestamptz IS NULL OR v.created_at < $4)
+   AND (had.state IS NULL OR had.state = 'dead')
+ ORDER BY v.id
+ LIMIT $6
+    ON CONFLICT (book_id, endpoint_id, event_id)
+    DO UPDATE SET state = 'pending', tries = 0, run_at = $5, ended_at = NULL
+RETURNING 1
+
+-- name: list_deliveries
+SELECT d.*, v.type
+  FROM notify.delivery d
+  JOIN platform.event v ON v.book_id = d.book_id AND v.id = d.event_id
+ WHERE d.book_id = $1 AND d.endpoint_id = $2
+   AND ($3::uuid IS NULL OR d.event_id < $3) AND ($4::uuid IS NULL OR d.event_id > $4)
+   AND ($5::timestamptz IS NULL OR d.created_at >= $5) AND ($6::timestamptz IS NULL OR d.created_at < $6)
+   AND ($7::text IS NULL OR d.state = $7) AND ($8::uuid IS NULL OR d.event_id = $8)
+ ORDER BY CASE WHEN $4::uuid IS NULL THEN d.event_id END DESC, CASE WHEN $4::uuid IS NOT NULL THEN d.event_id END ASC
+ LIMIT $9
+
+-- name: list_tries
+-- The latest ten of each.
+SELECT t.*
+  FROM unnest($3::uuid[]) AS k (event_id)
+ CROSS JOIN LATERAL (
+       SELECT * FROM notify.delivery_try t
+        WHERE t.book_id = $1 AND t.endpoint_id = $2 AND t.event_id = k.event_id
+        ORDER BY t.fence DESC LIMIT 10) t
+ ORDER BY t.event_id, t.fence
+
+-- name: list_events
+-- With how many of its deliveries have yet to succeed; $8 asks for those of which all have ($8) or some have not (NOT $8).
+SELECT v.*, p.pending
+  FROM platform.event v
+ CROSS JOIN LATERAL (
+       SELECT count(*)::int AS pending
+         FROM notify.endpoint e
+         JOIN notify.delivery d ON d.book_id = e.book_id AND d.endpoint_id = e.id AND d.event_id = v.id
+        WHERE e.book_id = v.book_id AND e.status <> 'deleted' AND d.state <> 'delivered') p
+ WHERE v.book_id = $1
+   AND ($2::uuid IS NULL OR v.id < $2) AND ($3::uuid IS NULL OR v.id > $3)
+   AND ($4::text[] IS NULL OR v.type LIKE ANY ($4))
+   AND ($5::timestamptz IS NULL OR v.created_at >= $5) AND ($6::timestamptz IS NULL OR v.created_at < $6)
+   AND ($8::bool IS NULL OR (p.pending = 0) = $8) AND ($9::uuid IS NULL OR v.id = $9)
+ ORDER BY CASE WHEN $3::uuid IS NULL THEN v.id END DESC, CASE WHEN $3::uuid IS NOT NULL THEN v.id END ASC
+ LIMIT $7
+
+-- name: measure_backlog
+SELECT count(*) AS pending, coalesce(extract(epoch FROM $1 - min(run_at)), 0)::float8 AS age_s
+  FROM (SELECT run_at FROM notify.delivery WHERE state = 'pending' AND run_at <= $1 LIMIT 100000) AS due
+
+-- name: forget_tries
+DELETE FROM notify.delivery_try t
+ USING (SELECT book_id, endpoint_id, event_id FROM notify.delivery WHERE created_at < $1 AND state <> 'pending' LIMIT $2) AS d
+ WHERE t.book_id = d.book_id AND t.endpoint_id = d.endpoint_id AND t.event_id = d.event_id
+
+-- name: forget_deliveries
+DELETE FROM notify.delivery
+ WHERE (book_id, endpoint_id, event_id) IN (
+       SELECT d.book_id, d.endpoint_id, d.event_id FROM notify.delivery d
+        WHERE d.created_at < $1 AND d.state <> 'pending'
+          AND NOT EXISTS (SELECT FROM notify.delivery_try t WHERE t.book_id = d.book_id AND t.endpoint_id = d.endpoint_id
+                                                              AND t.event_id = d.event_id)
+        LIMIT $2)
+RETURNING 1
