@@ -22,7 +22,7 @@ from msgspec import inspect as mi
 from guilder.core.check import must
 from guilder.core.errors import Invalid
 from guilder.platform.web.call import Call
-from guilder.platform.web.form import echo
+from guilder.platform.web.form import MAX_NAME, echo
 
 MAX_LEVELS = 4
 Tree = dict[str, "Tree"]
@@ -100,7 +100,7 @@ class Expander:
             parts = path.split(".")
             if len(parts) > MAX_LEVELS:
                 raise Invalid(
-                    f"You cannot expand more than {MAX_LEVELS} levels of a property. Property: {echo(path)}",
+                    f"You cannot expand more than {MAX_LEVELS} levels of a property. Property: {echo(path, MAX_NAME)}",
                     param="expand",
                 )
             shapes: tuple[Any, ...] = (answer,)
@@ -108,11 +108,11 @@ class Expander:
             for part in parts:
                 step = self.step(shapes, part)
                 if step is None:
-                    raise Invalid(f"This property cannot be expanded ({echo(path)}).", param="expand")
+                    raise Invalid(f"This property cannot be expanded ({echo(path, MAX_NAME)}).", param="expand")
                 expandable, shapes = step
                 node = node.setdefault(part, {})
             if not expandable:
-                raise Invalid(f"This property cannot be expanded ({echo(path)}).", param="expand")
+                raise Invalid(f"This property cannot be expanded ({echo(path, MAX_NAME)}).", param="expand")
         return tree
 
     async def fill(self, call: Call, answer: dict[str, Any], tree: Tree) -> None:

@@ -19,6 +19,7 @@ from guilder.core.errors import Invalid
 MAX_FIELDS = 1000
 MAX_DEPTH = 8  # Stripe's own parameters nest four levels deep
 MAX_ECHO = 40  # characters of a wrong value that an error repeats
+MAX_NAME = 200  # and of a name
 
 _NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -29,10 +30,10 @@ class Repeated(list[str]):
     """Values that were given under one and the same name: right for a list, a mistake anywhere else."""
 
 
-def echo(value: object) -> str:
-    """`value` short enough to stand in an error message."""
+def echo(value: object, most: int = MAX_ECHO) -> str:
+    """`value` short enough to stand in an error."""
     text = str(value).encode("utf-8", "replace").decode()
-    return text if len(text) <= MAX_ECHO else text[:MAX_ECHO] + "…"
+    return text if len(text) <= most else text[:most] + "…"
 
 
 def read_form(raw: bytes) -> dict[str, Any]:
@@ -56,11 +57,13 @@ def _put(root: dict[str, Any], name: str, value: str) -> None:
     elif match := _NAME.fullmatch(name):
         parts = [match[1], *match[2][1:-1].split("][")]
     else:
-        raise Invalid(f"Invalid parameter name: {echo(name)}", param=echo(name))
+        raise Invalid(f"Invalid parameter name: {echo(name, MAX_NAME)}", param=echo(name, MAX_NAME))
     if not parts[0]:
         raise Invalid("A parameter has no name.")
     if len(parts) > MAX_DEPTH:
-        raise Invalid(f"Parameters may nest at most {MAX_DEPTH} levels deep: {echo(name)}", param=echo(name))
+        raise Invalid(
+            f"Parameters may nest at most {MAX_DEPTH} levels deep: {echo(name, MAX_NAME)}", param=echo(name, MAX_NAME)
+        )
     node = root
     for part in parts[:-1]:
         node = node.setdefault(part, {})
@@ -79,7 +82,9 @@ def _put(root: dict[str, Any], name: str, value: str) -> None:
 
 
 def _both(name: str) -> NoReturn:
-    raise Invalid(f"Parameter {echo(name)} is given both as a value and as an object.", param=echo(name))
+    raise Invalid(
+        f"Parameter {echo(name, MAX_NAME)} is given both as a value and as an object.", param=echo(name, MAX_NAME)
+    )
 
 
 def _text(raw: bytes) -> str:
@@ -121,7 +126,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(tree) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise Invalid(f"Parameter {echo(twice)} is given more than once.", param=echo(twice))
+        raise Invalid(f"Parameter {echo(twice, MAX_NAME)} is given more than once.", param=echo(twice, MAX_NAME))
     return tree
 
 

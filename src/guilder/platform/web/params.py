@@ -30,7 +30,7 @@ from guilder.core.check import must, never
 from guilder.core.errors import Invalid
 from guilder.core.ids import ALPHABET, LENGTH
 from guilder.core.page import MAX_LIMIT, Between, PageQuery
-from guilder.platform.web.form import Repeated, echo
+from guilder.platform.web.form import MAX_NAME, Repeated, echo
 
 Reader = Callable[[Any, str], Any]
 Refusals = Mapping[str, str | tuple[str, str]]  # name -> why, or (code, why)
@@ -52,11 +52,12 @@ def id_of(prefix: str) -> Meta:
     return Meta(pattern=f"^{prefix}_[{ALPHABET}]{{{LENGTH}}}$", extra={"code": "resource_missing", "says": says})
 
 
-Units = Annotated[int, Meta(ge=1, le=MAX, extra={"over": "amount_too_large"})]
+Units = Annotated[int, Meta(ge=1, le=MAX, examples=[1250], extra={"over": "amount_too_large"})]
 Currency = Annotated[
     str,
     Meta(
         pattern="^({})$".format("|".join(sorted(a.lower() for a in EXPONENT))),
+        examples=["cny"],
         extra={"says": f"Supported currencies: {', '.join(sorted(a.lower() for a in EXPONENT))}."},
     ),
 ]
@@ -197,7 +198,7 @@ def _is_plain_text(t: mi.Type) -> bool:
 
 
 def _unknown(refusal: str | tuple[str, str] | None, at: str) -> Invalid:
-    at = echo(at)
+    at = echo(at, MAX_NAME)
     if refusal is None:
         return Invalid(f"Received unknown parameter: {at}", code="parameter_unknown", param=at)
     code, why = refusal if isinstance(refusal, tuple) else ("parameter_unsupported", refusal)

@@ -7,7 +7,6 @@ and headers have 64 kB, and the whole of it, body included, 30 seconds.  What ca
 """
 
 import asyncio
-from typing import Any
 
 import msgspec
 import uvicorn
@@ -56,7 +55,7 @@ class BoundedHttp(HttpToolsProtocol):
             self._wait()
 
     def on_headers_complete(self) -> None:
-        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEADERS:
+        if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEADERS:
             self._refuse(431, "The request's headers are larger than 64 kB.")
             raise _TooLong
         self._in_head = False
@@ -117,7 +116,12 @@ class BoundedHttp(HttpToolsProtocol):
 
 
 def make(
-    app: ASGIApp, *, grace_s: int = 20, keep_alive_s: int = 65, trusted_proxies: str = "", **more: Any
+    app: ASGIApp,
+    *,
+    grace_s: int = 20,
+    keep_alive_s: int = 65,
+    request_timeout_s: float = REQUEST_TIMEOUT_S,
+    trusted_proxies: str = "",
 ) -> uvicorn.Server:
     """A server for `app`.  `await server.serve(sockets=[sock])` runs it until SIGTERM or `server.should_exit`; then it takes
     nothing new and gives running requests `grace_s`.
@@ -128,7 +132,7 @@ def make(
         uvicorn.Config(
             app,
             loop="uvloop",
-            http=BoundedHttp,
+            http=type("BoundedHttp", (BoundedHttp,), {"timeout_s": request_timeout_s}),
             ws="none",
             lifespan="on",
             log_config=None,
@@ -139,6 +143,5 @@ def make(
             timeout_keep_alive=keep_alive_s,
             timeout_graceful_shutdown=grace_s,
             backlog=4096,
-            **more,
         )
     )

@@ -145,6 +145,18 @@ class Shelf:
         return intent
 
 
+@dataclass(frozen=True)
+class Running:
+    """The shop, served, and what stands on its shelf."""
+
+    port: int
+    shelf: Shelf
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
 ERRORS: dict[str, Exception] = {
     "card": errors.CardError(
         decline_code="insufficient_funds", details={"payment_intent": {"id": "pi_1", "object": "payment_intent"}}
