@@ -56,11 +56,16 @@ def expect(content: dict[str, Any], **fields: str) -> dict[str, Any]:
 
 def precreate(report: Report, client: AliPay) -> None:
     """A QR code: not there before it is scanned, then waiting, then paid."""
-    create = lambda: client.api_alipay_trade_precreate("测试/商品", "SDK-1", 12.30)  # noqa: E731
+
+    def create() -> dict[str, Any]:
+        return client.api_alipay_trade_precreate("测试/商品", "SDK-1", 12.30)
+
+    def query() -> dict[str, Any]:
+        return client.api_alipay_trade_query("SDK-1")
+
     order = report.step("precreate", "api_alipay_trade_precreate()", lambda: expect(create(), code="10000"))
     repeated = "precreate repeated: the same code"
     report.step(repeated, "api_alipay_trade_precreate()", lambda: expect(create(), qr_code=order["qr_code"]))
-    query = lambda: client.api_alipay_trade_query("SDK-1")  # noqa: E731
     call = "api_alipay_trade_query()"
     absent = {"code": "40004", "sub_code": "ACQ.TRADE_NOT_EXIST"}
     report.step("query before the scan", call, lambda: expect(query(), **absent))
@@ -114,9 +119,12 @@ def close_and_cancel(report: Report, client: AliPay) -> None:
     wrong = {"sub_code": "ACQ.TRADE_STATUS_ERROR"}
     report.step("close of a paid trade", "api_alipay_trade_close()", lambda: expect(close("SDK-1"), **wrong))
     client.api_alipay_trade_precreate("撤销", "SDK-4", 1)
-    cancel = lambda: client.api_alipay_trade_cancel("SDK-4")  # noqa: E731
     done = {"code": "10000", "action": "close"}
-    report.step("cancel before the scan", "api_alipay_trade_cancel()", lambda: expect(cancel(), **done))
+    report.step(
+        "cancel before the scan",
+        "api_alipay_trade_cancel()",
+        lambda: expect(client.api_alipay_trade_cancel("SDK-4"), **done),
+    )
 
 
 def refund(report: Report, client: AliPay) -> None:
@@ -141,7 +149,10 @@ def refund(report: Report, client: AliPay) -> None:
     done = {"refund_status": "REFUND_SUCCESS", "refund_amount": "2.30"}
     call = "api_alipay_trade_fastpay_refund_query()"
     report.step("refund query", call, lambda: expect(query("R1"), **done))
-    nothing = lambda: check("refund_status" not in expect(query("R2"), code="10000"), "a refund that is not")  # noqa: E731
+
+    def nothing() -> None:
+        check("refund_status" not in expect(query("R2"), code="10000"), "a refund that is not")
+
     report.step("refund query of what is not", call, nothing)
 
 
@@ -149,9 +160,11 @@ def bill(report: Report, client: AliPay) -> None:
     """The day's zip."""
     day = time.strftime("%Y-%m-%d", time.gmtime(time.time() + 8 * 3600))
     call = "server_api()"
-    ask = lambda: client.server_api(
-        "alipay.data.dataservice.bill.downloadurl.query", {"bill_type": "trade", "bill_date": day}
-    )
+    offer = ("alipay.data.dataservice.bill.downloadurl.query", {"bill_type": "trade", "bill_date": day})
+
+    def ask() -> dict[str, Any]:
+        return client.server_api(*offer)
+
     absent = {"sub_code": "isp.bill_not_exist"}
     report.step("bill of a day that is not over", call, lambda: expect(ask(), **absent))
     report.sim(f"/sim/accounts/{report.config['app_id']}/close-day", day=day)
