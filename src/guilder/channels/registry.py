@@ -48,3 +48,17 @@ def make(code: str, config: Mapping[str, Any], now: Callable[[], datetime] = now
     """The adapter of one channel account.  ValueError if the configuration is incomplete or a key cannot be read; the
     message never holds a secret.  KeyError if there is no such channel.  Parsing keys costs a millisecond: keep the adapter."""
     return CHANNELS[code].make(config, now)
+
+
+_REFS = {"wechatpay": ("mchid", "appid"), "alipay": ("seller_id", "app_id")}
+
+
+def refs(code: str, config: Mapping[str, Any]) -> tuple[str, str]:
+    """How the channel names an account and its application in what it says of payments."""
+    account, app = _REFS[code]
+    return str(config[account]), str(config[app])
+
+
+def secret_fields(code: str) -> frozenset[str]:
+    """The fields of a configuration that must not be shown."""
+    return frozenset(f.name for f in CHANNELS[code].fields if f.secret)

@@ -1,6 +1,6 @@
 """Who is calling: from an API key to a merchant, an environment and scopes."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -14,6 +14,13 @@ from guilder.platform.sql import load
 Q = load(__package__)
 
 
+class Everything(Container[str]):
+    """The scopes of a secret key."""
+
+    def __contains__(self, scope: object) -> bool:
+        return True
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """A caller.  Its book is its merchant's."""
@@ -22,7 +29,7 @@ class Principal:
     merchant_id: UUID
     key_id: UUID
     kind: str
-    scopes: frozenset[str]
+    scopes: Container[str]
     name: str
     business_line: str
     late_success: str
@@ -54,7 +61,7 @@ async def authenticate(envs: Mapping[str, Env], key: str) -> Principal:
         if row is None or row["env"] != env.name:
             return None
         return Principal(
-            env, row["merchant_id"], row["id"], row["kind"], frozenset(row["scopes"]), row["name"], row["business_line"],
+            env, row["merchant_id"], row["id"], row["kind"], _scopes(row["scopes"]), row["name"], row["business_line"],
             row["late_success"], row["expires_at"],
         )  # fmt: skip
 
@@ -62,6 +69,13 @@ async def authenticate(envs: Mapping[str, Env], key: str) -> Principal:
     if found is None or (found.expires_at is not None and found.expires_at <= clock.now()):
         raise Unauthenticated(f"Invalid API key provided: {_hint(key)}. It is unknown, expired or revoked.")
     return found
+
+
+def _scopes(granted: Sequence[str]) -> Container[str]:
+    """What a key may do; whoever may read payments may also do what a payer's browser may."""
+    if "*" in granted:
+        return Everything()
+    return frozenset(granted) | ({"payments:client"} if "payments:read" in granted else set())
 
 
 def _hint(key: str) -> str:

@@ -50,3 +50,6 @@ SELECT book_id, id, channel, name, funds, sealed, enabled FROM merchants.channel
 
 -- name: list_all_channel_accounts
 SELECT book_id, id, channel, name FROM merchants.channel_account WHERE enabled ORDER BY id
+
+-- name: find_customer_id
+SELECT id FROM merchants.customer WHERE book_id = $1 AND id = $2 AND deleted_at IS NULL

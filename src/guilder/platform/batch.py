@@ -13,6 +13,7 @@ of one.
 """
 
 import asyncio
+import contextvars
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -76,7 +77,9 @@ class Lane(Generic[I, O]):
         future.add_done_callback(_retrieve)
         queue.append((item, future))
         if self._running[index] is None:
-            self._running[index] = asyncio.create_task(self._drain(index), name=f"lane {self.name} {index}")
+            self._running[index] = asyncio.create_task(
+                self._drain(index), name=f"lane {self.name} {index}", context=contextvars.Context()
+            )  # a batch serves many: it runs in nobody's context, and its items carry theirs
         return future
 
     async def idle(self) -> None:

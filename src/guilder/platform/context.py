@@ -52,6 +52,11 @@ def use(context: Context) -> Iterator[Context]:
         _current.reset(token)
 
 
+def enter(context: Context) -> None:
+    """Make `context` the current one for the rest of this task: a request's task serves one request."""
+    _current.set(context)
+
+
 def mint(**fields: object) -> Context:
     """A context with a new root."""
     return Context(root_id=ids.new_id(), **fields)  # pyrefly: ignore[bad-argument-type]

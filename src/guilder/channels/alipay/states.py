@@ -206,5 +206,5 @@ class Callback(msgspec.Struct, frozen=True):
             channel_ref=self.trade_no,
             account_ref=self.seller_id,
             app_ref=self.app_id,
-            at=beijing_instant(self.gmt_refund[:19]) if self.gmt_refund else None,  # 2016-05-05 14:05:31.123
+            at=beijing_instant(self.gmt_refund.partition(".")[0]) if self.gmt_refund else None,  # 2016-05-05 14:05:31.123
         )

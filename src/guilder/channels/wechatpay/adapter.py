@@ -8,6 +8,7 @@ Callbacks.   Only success is told of a payment, and only once by name; whether i
 
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, time
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote, urlsplit
@@ -63,6 +64,8 @@ INFO = Info(
     query_after_s=(5, 15, 30, 90),
     refund_query_after_s=(10, 60, 600, 3600, 21600, 86400),
 )
+
+DOWNLOAD_TIMEOUT_S = 60.0
 
 
 class _Native(msgspec.Struct, frozen=True):
@@ -192,7 +195,7 @@ class WeChatPay:
             raise Doubtful("bad_signature", f"the reply with status {reply.status} is not verifiably WeChat Pay's")
         return reply
 
-    def _signed(self, method: str, path: str, body: bytes = b"", max_bytes: int = 1 << 20) -> HttpCall:
+    def _signed(self, method: str, path: str, body: bytes = b"") -> HttpCall:
         url = path if "://" in path else self._base + path
         place = urlsplit(url)
         target = f"{place.path}?{place.query}" if place.query else place.path
@@ -207,8 +210,8 @@ class WeChatPay:
         if body:
             headers["Content-Type"] = "application/json"
         if self.config.trust == "public_key":
-            headers["Wechatpay-Serial"] = self.config.public_key_id
-        return HttpCall(method, url, headers, body, max_bytes=max_bytes)
+            headers["Wechatpay-Serial"] = self.config.public_key_id.strip()
+        return HttpCall(method, url, headers, body)
 
     def refresh_trust(self) -> Exchange[bool]:
         """Fetch the platform certificates.  In both modes: while a merchant switches, either kind of signature comes."""
@@ -246,7 +249,8 @@ class WeChatPay:
         try:
             reply = yield from self._call("GET", path)
             bill = _read(_Bill, reply) if reply.status == 200 else _no_bill(reply)
-            file = yield self._signed("GET", bill.download_url, max_bytes=MAX_PACKED)
+            call = self._signed("GET", bill.download_url)
+            file = yield replace(call, timeout_s=DOWNLOAD_TIMEOUT_S, max_bytes=MAX_PACKED)
         except (NotSent, Silence, Doubtful) as error:
             raise StatementError(StatementProblem.UNKNOWN, f"no answer: {error}") from error
         if file.status != 200:

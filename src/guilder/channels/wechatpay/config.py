@@ -26,7 +26,8 @@ class WeChatConfig(ChannelConfig, frozen=True, kw_only=True):
             raise ValueError("apiv3_key must be 32 bytes long")
         if self.trust not in ("public_key", "certificate"):
             raise ValueError("trust must be public_key or certificate")
-        if self.trust == "public_key" and not (self.public_key_id and self.public_key):
+        named, given = bool(self.public_key_id.strip()), bool(self.public_key.strip())
+        if self.trust == "public_key" and not (named and given):
             raise ValueError("trust by public key needs public_key_id and public_key")
-        if bool(self.public_key_id) != bool(self.public_key):
+        if named != given:
             raise ValueError("public_key_id and public_key belong together")

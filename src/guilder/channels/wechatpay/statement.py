@@ -118,6 +118,7 @@ def _checked(raw: bytes) -> tuple[Totals, str]:
     records = _records(raw)
     names = _names(records)
     summed = {total: column for total, column in SUMMED.items() if column in names}
+    _places(names, LINE)  # all that a line needs is there
     pick = itemgetter(*_places(names, (*FIGURES, *summed.values())))
     alike: Counter[tuple[str, ...]] = Counter()  # most rows are like many others in all that is summed
     is_data, fields = next(records)

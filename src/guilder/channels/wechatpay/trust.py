@@ -5,6 +5,7 @@ accepted (the official SDK's combined verifier does the same); the configuration
 """
 
 import base64
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
@@ -24,6 +25,7 @@ FRESH_FOR = timedelta(hours=12)  # WeChat asks for a refresh at least this often
 ASK_AGAIN_AFTER = timedelta(minutes=1)  # an unknown serial costs at most one call a minute, whoever sends it
 REPLY_WINDOW_S = 300
 SIGNATURE_TYPE = "WECHATPAY2-SHA256-RSA2048"
+_SERIAL = re.compile(r"[0-9A-F]{1,40}")  # of a certificate, not the id of a public key
 
 
 class Sealed(msgspec.Struct, frozen=True):
@@ -60,8 +62,8 @@ class Trust:
         self._aead = AESGCM(config.apiv3_key.encode())
         self._by_certificate = config.trust == "certificate"
         self._pinned: dict[str, Verifier] = {}
-        if config.public_key:
-            self._pinned[config.public_key_id.upper()] = Verifier.read(config.public_key, "public_key")
+        if config.public_key.strip():
+            self._pinned[config.public_key_id.strip().upper()] = Verifier.read(config.public_key, "public_key")
         self._certificates: dict[str, _Known] = {}
         self._learnt_at: datetime | None = None
         self._tried_at: datetime | None = None
@@ -91,8 +93,7 @@ class Trust:
     def unknown(self, headers: Mapping[str, str]) -> bool:
         """Does the signature name a certificate that we have not seen and may now ask for?"""
         serial = headers.get("wechatpay-serial", "").upper()
-        learnable = bool(serial) and not serial.startswith("PUB_KEY_ID_") and serial not in self._certificates
-        return learnable and self._may_try()
+        return bool(_SERIAL.fullmatch(serial)) and serial not in self._certificates and self._may_try()
 
     def _may_try(self) -> bool:
         return self._tried_at is None or self._now() - self._tried_at >= ASK_AGAIN_AFTER

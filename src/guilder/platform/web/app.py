@@ -23,7 +23,7 @@ from guilder.core.ids import new_id, show
 from guilder.platform.web import openapi, reference
 from guilder.platform.web.answer import encode, render_error
 from guilder.platform.web.call import VERSION, Answer, Call, Principal
-from guilder.platform.web.expand import Expander, Resource
+from guilder.platform.web.expand import Expander, Resource, Tree
 from guilder.platform.web.form import read_form, read_json
 from guilder.platform.web.params import Expand, Params, Reader, reader
 from guilder.platform.web.route import Route, Table
@@ -84,6 +84,7 @@ class Api(BaseRoute):
         authenticate: Authenticate,
         expander: Expander,
         pages: Mapping[str, tuple[str, bytes]],
+        begin: Callable[[Call], None] | None,
         observe: Callable[[Call, str, int, float], None] | None,
     ) -> None:
         self._table = Table(routes)
@@ -91,6 +92,7 @@ class Api(BaseRoute):
         self._authenticate = authenticate
         self._expander = expander
         self._pages = pages
+        self._begin = begin
         self._observe = observe
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -153,19 +155,23 @@ class Api(BaseRoute):
             if route.scope not in call.principal.scopes:
                 raise Forbidden(f"This key may not do this: it lacks the scope {route.scope}.")
         call.read_headers()
+        if self._begin is not None:
+            self._begin(call)
         params = await self._params(operation, call, scope, receive)
         tree = self._expander.plan(route.answer, call.expand) if call.expand else None
         answer = await (route.handler(call, params) if operation.takes_params else route.handler(call))
-        if isinstance(answer, Answer):
+        rendered = answer if isinstance(answer, Answer) else Answer(200, encode(answer))
+        return rendered if tree is None or rendered.status != 200 else await self._expanded(call, rendered, tree)
+
+    async def _expanded(self, call: Call, answer: Answer, tree: Tree) -> Answer:
+        """`answer` with its ids expanded; byte for byte the same if they are already, as in a replay."""
+        plain = msgspec.json.decode(answer.body)
+        if not await self._expander.fill(call, plain, tree):
             return answer
-        if tree is None:
-            return Answer(200, encode(answer))
-        plain = msgspec.to_builtins(answer)
-        await self._expander.fill(call, plain, tree)
         body = encode(plain)
         if call.on_expanded is not None:
             await call.on_expanded(body)
-        return Answer(200, body)
+        return Answer(answer.status, body, answer.headers)
 
     async def _params(self, operation: Operation, call: Call, scope: Scope, receive: Receive) -> Any:
         form = True
@@ -281,6 +287,7 @@ def build(
     resources: Sequence[Resource] = (),
     others: Sequence[BaseRoute] = (),
     lifespan: Lifespan[Starlette] | None = None,
+    begin: Callable[[Call], None] | None = None,
     observe: Callable[[Call, str, int, float], None] | None = None,
     title: str = "Guilder",
     release: str = "0.0.1",
@@ -289,7 +296,8 @@ def build(
     """The application: the API under /v1/, /openapi.json, /reference, and `others` (pages, callbacks, health) beside it.
 
     `authenticate(headers) -> Principal` takes lower-case header names and raises Unauthenticated; `api_key(headers)` reads
-    the key.  `observe(call, operation_id, status, seconds)` is told of every answer.
+    the key.  `begin(call)` runs once the caller is known, in the request's own task: what it puts into context variables
+    holds for the handler.  `observe(call, operation_id, status, seconds)` is told of every answer.
     """
     names = [r.operation_id for r in routes]
     must(len(set(names)) == len(names), "two handlers share a name, and so an operation id")
@@ -299,7 +307,7 @@ def build(
         "/openapi.json": (JSON, msgspec.json.encode(document)),
         "/reference": ("text/html; charset=utf-8", reference.page(document).encode()),
     }
-    api = Api(routes, authenticate=authenticate, expander=expander, pages=pages, observe=observe)
+    api = Api(routes, authenticate=authenticate, expander=expander, pages=pages, begin=begin, observe=observe)
     app = Starlette(routes=[api, *others], lifespan=lifespan)
     app.router.redirect_slashes = False
     app.router.default = _nowhere

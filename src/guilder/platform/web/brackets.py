@@ -59,7 +59,9 @@ def _add(flat: Flat, schema: Schema, at: str, needed: bool, context: list[str]) 
             _add(flat, shape["items"], f"{at}[0]", needed, context)
         case "array":
             # A form cannot say "empty list": it is the same as no list, wrong only where one is needed.
-            _leaf(flat, {**shape, "minItems": 1} if needed else shape, f"{at}[]", needed, context)
+            bounds = {"minItems": max(1, shape.get("minItems", 1))} if needed else {}
+            bare = {name: value for name, value in shape.items() if name != "minItems" or value > 1}
+            _leaf(flat, {**bare, **bounds}, f"{at}[]", needed, context)
         case _:
             _leaf(flat, _unset_by_empty(schema), at, needed, context)
 

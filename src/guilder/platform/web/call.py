@@ -28,7 +28,10 @@ class Principal(Protocol):
 
 
 class Answer:
-    """An answer that exists as bytes already, such as one that was stored under an idempotency key."""
+    """An answer that exists as bytes already, such as one that was stored under an idempotency key.
+
+    A 200 is expanded as any other answer if the call asks for it; what was stored expanded stays as it is.
+    """
 
     __slots__ = ("body", "headers", "status")
 
@@ -42,7 +45,7 @@ class Call:
     """What a handler knows of its request beside the parameters.
 
     `principal` is what `authenticate` returned.  `path` holds the ids of the path.  `on_expanded`, if a handler sets it, is
-    awaited with the answer's final bytes before they go out, when `expand` changed them.
+    awaited with the answer's final bytes before they go out, when `expand` changed them: who stored the answer stores it anew.
     """
 
     __slots__ = (

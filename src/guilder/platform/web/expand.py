@@ -115,8 +115,9 @@ class Expander:
                 raise Invalid(f"This property cannot be expanded ({echo(path, MAX_NAME)}).", param="expand")
         return tree
 
-    async def fill(self, call: Call, answer: dict[str, Any], tree: Tree) -> None:
-        """Replace in place what `tree` names."""
+    async def fill(self, call: Call, answer: dict[str, Any], tree: Tree) -> bool:
+        """Replace in place what `tree` names and is still an id; whether anything was."""
+        changed = False
         level: list[tuple[dict[str, Any], Tree]] = [(answer, tree)]
         while level:
             places = _places(level)
@@ -132,8 +133,10 @@ class Expander:
             for holder, at, below in places:
                 if (thing := loaded.get(holder[at])) is not None:
                     holder[at] = plain = msgspec.to_builtins(thing)
+                    changed = True
                     if below:
                         level.append((plain, below))
+        return changed
 
 
 def _places(level: list[tuple[dict[str, Any], Tree]]) -> list[tuple[Any, Any, Tree]]:

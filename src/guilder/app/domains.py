@@ -1,0 +1,28 @@
+"""The domains, once, and what each contributes.  A new domain is a line in each list that it has something for."""
+
+from guilder import notify
+from guilder.payments import api_intents, api_refunds, sweep
+from guilder.payments import events as payments_events
+from guilder.platform import housekeeping
+from guilder.platform.jobs import Kind, Loop
+from guilder.platform.outbox import Subscription
+from guilder.platform.web import Resource, Route
+
+# In layer order: what a schema refers to comes before it.
+SCHEMAS = (
+    "guilder.platform", "guilder.ledger", "guilder.merchants", "guilder.payments", "guilder.notify",
+)  # fmt: skip
+CONTROL = (("guilder.platform", "schema.sql"), ("guilder.merchants", "control.sql"))
+
+ROUTES: tuple[Route, ...] = (
+    *api_intents.ROUTES, *api_refunds.ROUTES, *notify.ROUTES,
+)  # fmt: skip
+RESOURCES: tuple[Resource, ...] = (
+    *api_refunds.RESOURCES,
+)  # fmt: skip
+SUBSCRIPTIONS: tuple[Subscription, ...] = (*notify.SUBSCRIPTIONS,)
+LOOPS: tuple[Loop, ...] = (
+    *sweep.LOOPS, *notify.LOOPS, *housekeeping.LOOPS,
+)  # fmt: skip
+KINDS: tuple[Kind, ...] = ()
+EVENTS: dict[str, str] = {**payments_events.CATALOGUE}

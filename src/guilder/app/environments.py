@@ -1,0 +1,71 @@
+"""Open what a process needs: settings, the control database, and each environment."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from guilder.app import domains
+from guilder.merchants import keys
+from guilder.platform import cluster, crypto, embedded, failpoints, outbox, schema
+from guilder.platform.db import Database
+from guilder.platform.embedded import Role, Server
+from guilder.platform.environment import Cache, Env, open_env
+from guilder.platform.settings import Settings
+
+CONTROL = "guilder_control"
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Every environment that this process serves, and what they share."""
+
+    settings: Settings
+    control: Database
+    cache: Cache
+    envs: dict[str, Env]
+
+
+def database_of(env: str) -> str:
+    """The database of an environment."""
+    return f"guilder_{env}"
+
+
+def dsn(settings: Settings, database: str, role: Role = "app") -> dict[str, Any]:
+    """How to log in to a database: the operator's server, or the embedded one of the state folder."""
+    external = embedded.external(settings.database_url, settings.owner_database_url)
+    if external is not None:
+        return external.dsn(database, role)
+    state = settings.state_path.absolute()
+    return Server(cluster.read(state), 0, cluster.passwords(state)).dsn(database, role)
+
+
+async def apply_schemas(settings: Settings) -> None:
+    """Make the schemas of all databases that lack them."""
+    control = "\n".join(files(package).joinpath(name).read_text("utf-8") for package, name in domains.CONTROL)
+    await schema.apply(dsn(settings, CONTROL, "owner"), control)
+    everything = schema.script(domains.SCHEMAS)
+    for env in settings.environments:
+        await schema.apply(dsn(settings, database_of(env), "owner"), everything)
+
+
+@asynccontextmanager
+async def open_world(settings: Settings) -> AsyncIterator[World]:
+    """Connect to everything; close it in order."""
+    import os
+
+    failpoints.arm(os.environ, settings.environments)
+    outbox.register(domains.SUBSCRIPTIONS)
+    keyring = crypto.Keyring.load(settings.encryption_key or None, settings.state_path / "encryption.key")
+    control = await Database("control", dsn(settings, CONTROL), size=2).open()
+    cache = Cache(lambda: keys.revision(control))
+    envs: dict[str, Env] = {}
+    try:
+        for name in settings.environments:
+            envs[name] = await open_env(name, settings, dsn(settings, database_of(name)), control, keyring, cache)
+        yield World(settings, control, cache, envs)
+    finally:
+        for env in envs.values():
+            await env.close()
+        await control.close()

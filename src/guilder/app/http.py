@@ -1,0 +1,90 @@
+"""The HTTP processes: `python -m guilder.app.http api` and `… cashier`."""
+
+import asyncio
+import socket
+import sys
+from collections.abc import Mapping
+
+import uvloop
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route as Page
+
+from guilder import __version__
+from guilder.app import domains, environments
+from guilder.app.environments import World
+from guilder.merchants.principal import Principal, authenticate
+from guilder.payments import callbacks
+from guilder.platform import runtime, settings, telemetry
+from guilder.platform.once import context_of
+from guilder.platform.settings import Settings
+from guilder.platform.web import Call, api_key, build
+from guilder.platform.web.server import make
+
+ABOUT = (
+    "Guilder's API speaks the dialect of the official stripe server SDKs: point one at this address. What Stripe has and Guilder does "
+    "not honour is refused by name. Guilder is compatible with these SDKs and nobody's partner."
+)
+
+
+def api(world: World) -> Starlette:
+    """The API with its reference, the channels' callbacks and the health page."""
+
+    async def who(headers: Mapping[str, str]) -> Principal:
+        return await authenticate(world.envs, api_key(headers))
+
+    def observe(call: Call, name: str, status: int, seconds: float) -> None:
+        telemetry.REQUESTS.labels(name, str(status)).observe(seconds)
+
+    return build(
+        domains.ROUTES,
+        authenticate=who,
+        resources=domains.RESOURCES,
+        others=[*callbacks.routes(world.envs), health(world)],
+        begin=context_of,
+        observe=observe,
+        release=__version__,
+        description=ABOUT,
+    )
+
+
+def pages(world: World) -> Starlette:
+    """The cashier's pages."""
+    return Starlette(routes=[health(world)])
+
+
+def health(world: World) -> Page:
+    """200 while the databases answer."""
+
+    async def answer(request: Request) -> Response:
+        await world.cache.refresh()
+        return PlainTextResponse("ok\n")
+
+    return Page("/health", answer)
+
+
+async def serve(kind: str, s: Settings) -> None:
+    """Serve until SIGTERM."""
+    async with environments.open_world(s) as world:
+        app = api(world) if kind == "api" else pages(world)
+        follow = asyncio.create_task(world.cache.follow())
+        sockets = runtime.inherited_sockets() or [
+            socket.create_server((s.host, s.api_port if kind == "api" else s.cashier_port))
+        ]
+        server = make(app)
+        runtime.tell_ready()
+        await server.serve(sockets=sockets)
+        follow.cancel()
+
+
+def main() -> None:
+    """Entry point of a child of the supervisor."""
+    kind = sys.argv[1]
+    s = settings.load()
+    telemetry.start_logging(kind, s.log_level)
+    uvloop.run(serve(kind, s))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Start everything: PostgreSQL, API, cashier, worker and the simulators, as children of one supervisor in the foreground."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from guilder.app import environments, provision
+from guilder.app.provision import Demo
+from guilder.platform import embedded, runtime
+from guilder.platform.embedded import Server
+from guilder.platform.runtime import Program
+from guilder.platform.settings import PREFIX, Settings
+
+Say = Callable[[str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """The listening sockets, opened before anything else: a taken port stops the start before it begins."""
+
+    api: socket.socket
+    cashier: socket.socket
+    metrics: socket.socket
+    simulators: socket.socket | None
+
+    @classmethod
+    def open(cls, s: Settings) -> "Sockets":
+        simulated = "test" in s.environments and not s.simulators_url
+        return cls(
+            runtime.listen(s.host, s.api_port, "GUILDER_API_PORT"),
+            runtime.listen(s.host, s.cashier_port, "GUILDER_CASHIER_PORT"),
+            runtime.listen(s.host, s.metrics_port, "GUILDER_METRICS_PORT"),
+            runtime.listen(s.host, s.simulators_port, "GUILDER_SIMULATORS_PORT") if simulated else None,
+        )
+
+    def ports(self) -> dict[str, int]:
+        """The settings that name them, for whoever asked for free ones (port 0)."""
+        named = {
+            "api_port": self.api,
+            "cashier_port": self.cashier,
+            "metrics_port": self.metrics,
+            "simulators_port": self.simulators,
+        }
+        return {name: sock.getsockname()[1] for name, sock in named.items() if sock is not None}
+
+
+def programs(s: Settings, sockets: Sockets) -> list[Program]:
+    """The children."""
+    env = as_environ(s)
+    python = sys.executable
+    children = [
+        Program("api", [python, "-m", "guilder.app.http", "api"], [sockets.api], env, copies=s.api_workers),
+        Program("cashier", [python, "-m", "guilder.app.http", "cashier"], [sockets.cashier], env),
+        Program("worker", [python, "-m", "guilder.app.worker"], [], env),
+    ]
+    if sockets.simulators is not None:
+        data = str(s.state_path.absolute() / "simulators")
+        fd = str(sockets.simulators.fileno())
+        argv = [python, "-m", "guilder.simulators", "--fd", fd, "--data", data]
+        children.insert(0, Program("simulators", argv, [sockets.simulators], probe="/sim/clock"))
+    return children
+
+
+def as_environ(s: Settings) -> dict[str, str]:
+    """The settings as the children read them."""
+    plain = msgspec.to_builtins(s)
+    values = {k: ",".join(v) if isinstance(v, tuple | list) else str(v) for k, v in plain.items()}
+    values["state"] = str(s.state_path.absolute())
+    return {f"{PREFIX}{k.upper()}": v for k, v in values.items() if v}
+
+
+def database(s: Settings, say: Say) -> Callable[[], Server] | None:
+    """How PostgreSQL is started (None: the operator's own serves), schemas included."""
+    if s.database_url:
+        return None
+
+    def start() -> Server:
+        names = (environments.CONTROL, *(environments.database_of(e) for e in s.environments))
+        server = embedded.start(s.state_path.absolute(), databases=names, say=say)
+        asyncio.run(environments.apply_schemas(s))
+        return server
+
+    return start
+
+
+async def up(
+    s: Settings,
+    sockets: Sockets,
+    *,
+    say: Say,
+    ready: Callable[[Demo | None], Awaitable[None]],
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Run until stopped; `ready` is told the demo merchant when everything serves."""
+    if s.database_url:
+        await environments.apply_schemas(s)
+
+    async def provisioned() -> None:
+        demo = await provision.demo_merchant(s) if "test" in s.environments else None
+        await ready(demo)
+
+    await runtime.supervise(
+        programs(s, sockets), state=s.state_path.absolute(), database=database(s, say), metrics=sockets.metrics, on_ready=provisioned,
+        stop=stop, say=say,
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def held(s: Settings) -> Iterator[Path]:
+    """The state folder, for this supervisor alone."""
+    state = s.state_path.absolute()
+    state.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("GUILDER_STATE", str(state))
+    with runtime.only_one(state):
+        yield state

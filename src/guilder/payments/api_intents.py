@@ -1,0 +1,489 @@
+"""The calls of PaymentIntents."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any, ClassVar, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from guilder.core import clock, ids
+from guilder.core.errors import Forbidden, Invalid, NotFound, WrongState
+from guilder.core.page import turn
+from guilder.merchants import channel_accounts
+from guilder.merchants.principal import Principal
+from guilder.payments import cancel as cancelling
+from guilder.payments import confirm as confirming
+from guilder.payments import life, methods, present, store, ways
+from guilder.payments.create import CREATE, NewIntent
+from guilder.payments.model import Changes, Intent
+from guilder.payments.params import (
+    Options,
+    PaymentMethodData,
+    Shipping,
+    TypeName,
+    not_here,
+)
+from guilder.payments.present import Face, PaymentIntent
+from guilder.payments.states import IntentStatus
+from guilder.platform import context
+from guilder.platform.db import Tx
+from guilder.platform.idempotency import Asked
+from guilder.platform.once import answer, key_of, once
+from guilder.platform.sql import load
+from guilder.platform.web import (
+    Answer,
+    Call,
+    Currency,
+    Listing,
+    ListParams,
+    Metadata,
+    Params,
+    Refusals,
+    Text,
+    Units,
+    Url,
+    id_of,
+    listing,
+    merge_metadata,
+    route,
+)
+
+Q = load(__package__)
+Amount = Annotated[Units, msgspec.Meta(description="In the currency's smallest unit: 1250 is 12.50 yuan.")]
+
+
+class AutomaticMethods(Params):
+    """Offer every way that the merchant has."""
+
+    enabled: bool
+    allow_redirects: Literal["always", "never"] | UnsetType = UNSET
+
+
+class CreateIntent(Params):
+    """What is to be paid."""
+
+    amount: Amount
+    currency: Currency
+    automatic_payment_methods: AutomaticMethods | UnsetType = UNSET
+    capture_method: Literal["automatic", "automatic_async", "manual"] | UnsetType = UNSET
+    confirm: bool | UnsetType = UNSET
+    confirmation_method: Literal["automatic"] | UnsetType = UNSET
+    customer: Annotated[str, id_of("cus")] | UnsetType = UNSET
+    description: Annotated[str, msgspec.Meta(max_length=1000)] | UnsetType | None = UNSET
+    metadata: Metadata | UnsetType | None = UNSET
+    payment_method: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | UnsetType = UNSET
+    payment_method_data: PaymentMethodData | UnsetType = UNSET
+    payment_method_options: Options | UnsetType = UNSET
+    payment_method_types: Annotated[list[TypeName], msgspec.Meta(min_length=1, max_length=10)] | UnsetType = UNSET
+    receipt_email: Annotated[str, msgspec.Meta(max_length=512)] | UnsetType | None = UNSET
+    return_url: Url | UnsetType = UNSET
+    shipping: Shipping | UnsetType | None = UNSET
+    statement_descriptor: Annotated[str, msgspec.Meta(max_length=22)] | UnsetType | None = UNSET
+    statement_descriptor_suffix: Annotated[str, msgspec.Meta(max_length=22)] | UnsetType | None = UNSET
+    REFUSED: ClassVar[Refusals] = not_here(
+        "allowed_payment_method_types", "amount_details", "application_fee_amount", "confirmation_token", "customer_account",
+        "error_on_requires_action", "excluded_payment_method_types", "hooks", "mandate", "mandate_data", "off_session",
+        "on_behalf_of", "payment_details", "payment_method_configuration", "radar_options", "setup_future_usage",
+        "transfer_data", "transfer_group", "use_stripe_sdk",
+    )  # fmt: skip
+
+
+class UpdateIntent(Params):
+    """What may change before it is paid."""
+
+    amount: Amount | UnsetType = UNSET
+    capture_method: Literal["automatic", "automatic_async", "manual"] | UnsetType = UNSET
+    currency: Currency | UnsetType = UNSET
+    customer: Annotated[str, id_of("cus")] | UnsetType = UNSET
+    description: Annotated[str, msgspec.Meta(max_length=1000)] | UnsetType | None = UNSET
+    metadata: Metadata | UnsetType | None = UNSET
+    payment_method: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | UnsetType = UNSET
+    payment_method_data: PaymentMethodData | UnsetType = UNSET
+    payment_method_options: Options | UnsetType = UNSET
+    payment_method_types: Annotated[list[TypeName], msgspec.Meta(min_length=1, max_length=10)] | UnsetType = UNSET
+    receipt_email: Annotated[str, msgspec.Meta(max_length=512)] | UnsetType | None = UNSET
+    shipping: Shipping | UnsetType | None = UNSET
+    statement_descriptor: Annotated[str, msgspec.Meta(max_length=22)] | UnsetType | None = UNSET
+    statement_descriptor_suffix: Annotated[str, msgspec.Meta(max_length=22)] | UnsetType | None = UNSET
+    REFUSED: ClassVar[Refusals] = not_here(
+        "allowed_payment_method_types", "amount_details", "application_fee_amount", "customer_account",
+        "excluded_payment_method_types", "hooks", "payment_details", "payment_method_configuration", "setup_future_usage",
+        "transfer_data", "transfer_group",
+    )  # fmt: skip
+
+
+class ConfirmIntent(Params):
+    """How the payer pays."""
+
+    capture_method: Literal["automatic", "automatic_async", "manual"] | UnsetType = UNSET
+    payment_method: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | UnsetType = UNSET
+    payment_method_data: PaymentMethodData | UnsetType = UNSET
+    payment_method_options: Options | UnsetType = UNSET
+    receipt_email: Annotated[str, msgspec.Meta(max_length=512)] | UnsetType | None = UNSET
+    return_url: Url | UnsetType = UNSET
+    shipping: Shipping | UnsetType | None = UNSET
+    REFUSED: ClassVar[Refusals] = not_here(
+        "allowed_payment_method_types", "amount_details", "amount_to_confirm", "confirmation_token", "error_on_requires_action",
+        "excluded_payment_method_types", "hooks", "mandate", "mandate_data", "off_session", "payment_details", "radar_options",
+        "setup_future_usage", "use_stripe_sdk",
+    )  # fmt: skip
+
+
+class CaptureIntent(Params):
+    """No way that this release knows is captured later."""
+
+    amount_to_capture: Amount | UnsetType = UNSET
+    metadata: Metadata | UnsetType | None = UNSET
+    REFUSED: ClassVar[Refusals] = not_here(
+        "amount_details", "application_fee_amount", "final_capture", "hooks", "payment_details", "statement_descriptor",
+        "statement_descriptor_suffix", "transfer_data",
+    )  # fmt: skip
+
+
+class CancelIntent(Params):
+    """Why it ends."""
+
+    cancellation_reason: Literal["duplicate", "fraudulent", "requested_by_customer", "abandoned"] | UnsetType = UNSET
+
+
+class RetrieveIntent(Params):
+    """A publishable key shows the client secret."""
+
+    client_secret: Text | UnsetType = UNSET
+
+
+class ListIntents(ListParams):
+    """Newest first."""
+
+    customer: Annotated[str, id_of("cus")] | UnsetType = UNSET
+    REFUSED: ClassVar[Refusals] = not_here("customer_account")
+
+
+@route("POST", "/v1/payment_intents", scope="payments:write", body=CreateIntent, answer=PaymentIntent, tag="Payments")
+async def create_payment_intent(call: Call, body: CreateIntent) -> Answer:
+    """Create a PaymentIntent.  With `confirm`, ask the channel at once."""
+    by, key = context.current(), key_of(call)
+    who: Principal = call.principal
+    confirm = body.confirm is True
+    if not confirm and (body.return_url is not UNSET):
+        raise Invalid("return_url is for a confirmation: give it together with confirm=true.", param="return_url")
+    intent = await _new_intent(who, body, by.root_id)
+    chosen = await methods.chosen(who, body.payment_method, body.payment_method_data)
+    if chosen is not None:
+        intent.method_id, intent.method_type = chosen.id, chosen.type
+        if chosen.type not in intent.types:
+            raise Invalid(
+                f"The PaymentMethod type {chosen.type} is not among payment_method_types.", param="payment_method"
+            )
+        intent.status = IntentStatus.REQUIRES_CONFIRMATION
+    if not confirm:
+        made = await who.env.lane(CREATE).submit(
+            Asked(key, NewIntent(intent, by, Face(who.env), chosen.new if chosen else None)), who.book_id
+        )
+        return answer(made)
+    if chosen is None:
+        raise Invalid(
+            "You cannot confirm this PaymentIntent because it's missing a payment method.",
+            code="parameter_missing",
+            param="payment_method",
+        )
+    wish = await _wish(who, intent, chosen, body.return_url, by, new=intent)
+    return answer(await confirming.confirm(who.env, key, wish))
+
+
+async def _new_intent(who: Principal, body: CreateIntent, root_id: UUID) -> Intent:
+    accounts = await channel_accounts.of_merchant(who.env, who.book_id)
+    offered = {a.info.code for a in accounts}
+    if body.payment_method_types is not UNSET:
+        types = list(dict.fromkeys(body.payment_method_types))
+    else:
+        types = [t for t in ways.TYPES if ways.CHANNEL[t] in offered]
+    currency = body.currency.upper()
+    for type in types:
+        ways.choose(type, accounts, currency, {})
+    if not types:
+        raise Invalid(
+            "This merchant has no channel account yet: no way to pay can be offered.", code="payment_method_unactivated"
+        )
+    if body.capture_method == "manual":
+        raise manual_capture(types)
+    if body.customer is not UNSET:
+        await methods.must_have_customer(who, body.customer)
+    extra: dict[str, Any] = {}
+    for name in ("receipt_email", "shipping", "statement_descriptor", "statement_descriptor_suffix", "payment_method_options",
+                 "automatic_payment_methods"):  # fmt: skip
+        if (value := getattr(body, name)) not in (UNSET, None):
+            extra[name] = msgspec.to_builtins(value)
+    return Intent(
+        who.book_id, ids.new_id(), 0, IntentStatus.REQUIRES_PAYMENT_METHOD, body.amount, currency,
+        ids.read("cus", body.customer) if body.customer is not UNSET else None, None, None, types, None, None,
+        body.description or None, merge_metadata({}, body.metadata), extra, None, None, None, None, None, None,
+        who.late_success, root_id, who.business_line, clock.now(),
+    )  # fmt: skip
+
+
+def manual_capture(types: list[str]) -> Invalid:
+    """No way here is captured later."""
+    return Invalid(
+        f"capture_method=manual is not supported by {', '.join(types)}: these collect at once. Leave it out, or use automatic.",
+        code="parameter_invalid",
+        param="capture_method",
+    )
+
+
+async def _wish(
+    who: Principal, intent: Intent, chosen: "methods.Chosen", return_url: str | UnsetType, by: Any, *, new: Intent | None = None,
+    changed: dict[str, Any] | None = None, options: dict[str, Any] | None = None,
+) -> confirming.Begin:  # fmt: skip
+    accounts = await channel_accounts.of_merchant(who.env, who.book_id)
+    options = options if options is not None else intent.extra.get("payment_method_options", {})
+    way = ways.choose(chosen.type, accounts, intent.currency, options)
+    expiry = clock.now() + timedelta(seconds=who.env.settings.payment_expiry_s)
+    return confirming.Begin(
+        who.book_id, intent.id, way, chosen.type, chosen.id, by, Face(who.env), expiry,
+        None if return_url is UNSET else return_url, chosen.dial, new, chosen.new, changed or {},
+    )  # fmt: skip
+
+
+@route(
+    "POST",
+    "/v1/payment_intents/{intent}/confirm",
+    scope="payments:write",
+    body=ConfirmIntent,
+    answer=PaymentIntent,
+    tag="Payments",
+)
+async def confirm_payment_intent(call: Call, body: ConfirmIntent) -> Answer:
+    """Ask the channel to collect.  The answer says what the payer is to do."""
+    by, key = context.current(), key_of(call)
+    who: Principal = call.principal
+    intent = await _find(who, call.path["intent"])
+    if body.capture_method == "manual":
+        raise manual_capture(intent.types)
+    chosen = await methods.chosen(who, body.payment_method, body.payment_method_data)
+    if chosen is None and intent.method_id is not None:
+        chosen = await methods.stored(who, intent.method_id)
+    if chosen is None:
+        raise Invalid(
+            "You cannot confirm this PaymentIntent because it's missing a payment method. Give payment_method or "
+            "payment_method_data, or update the PaymentIntent first.",
+            code="payment_intent_unexpected_state", param="payment_method",
+        )  # fmt: skip
+    changed = {
+        name: msgspec.to_builtins(value)
+        for name in ("receipt_email", "shipping", "payment_method_options")
+        if (value := getattr(body, name)) not in (UNSET, None)
+    }
+    wish = await _wish(
+        who, intent, chosen, body.return_url, by, changed=changed, options=changed.get("payment_method_options")
+    )
+    return answer(await confirming.confirm(who.env, key, wish))
+
+
+@route(
+    "POST",
+    "/v1/payment_intents/{intent}/cancel",
+    scope="payments:write",
+    body=CancelIntent,
+    answer=PaymentIntent,
+    tag="Payments",
+)
+async def cancel_payment_intent(call: Call, body: CancelIntent) -> Answer:
+    """End a payment that is not paid.  What is open at a channel is closed there first; while the channel has not answered, the
+    status stays `processing` and Guilder keeps at it."""
+    by, key = context.current(), key_of(call)
+    who: Principal = call.principal
+    id = _id(call.path["intent"])
+    reason = "requested_by_customer" if body.cancellation_reason is UNSET else body.cancellation_reason
+    wish = cancelling.Cancel(who.book_id, id, reason, by, Face(who.env))
+    return answer(await cancelling.cancel(who.env, key, wish))
+
+
+@route(
+    "POST",
+    "/v1/payment_intents/{intent}/capture",
+    scope="payments:write",
+    body=CaptureIntent,
+    answer=PaymentIntent,
+    tag="Payments",
+)
+async def capture_payment_intent(call: Call, body: CaptureIntent) -> Answer:
+    """Capture what was authorised.  No way of this release authorises without collecting, so this answers with the reason."""
+    who: Principal = call.principal
+    intent = await _find(who, call.path["intent"])
+    raise WrongState(
+        f"This PaymentIntent could not be captured because it has a status of {intent.status.value}. Only a PaymentIntent with a status of "
+        "requires_capture may be captured, and wechat_pay and alipay collect at once.",
+        details={"payment_intent": present.intent(Face(who.env), intent)},
+    )
+
+
+@route(
+    "POST",
+    "/v1/payment_intents/{intent}",
+    scope="payments:write",
+    body=UpdateIntent,
+    answer=PaymentIntent,
+    tag="Payments",
+)
+async def update_payment_intent(call: Call, body: UpdateIntent) -> Answer:
+    """Change a payment that is not confirmed; metadata and description at any time."""
+    who: Principal = call.principal
+    id = _id(call.path["intent"])
+    accounts = await channel_accounts.of_merchant(who.env, who.book_id)
+    if body.customer is not UNSET:
+        await methods.must_have_customer(who, body.customer)
+    chosen = await methods.chosen(who, body.payment_method, body.payment_method_data)
+
+    async def work(tx: Tx) -> PaymentIntent:
+        locked = await store.lock(tx, [(who.book_id, id)])
+        intent = locked.get((who.book_id, id))
+        if intent is None:
+            raise _no_such(call.path["intent"])
+        changes = Changes()
+        if chosen is not None and chosen.new is not None:
+            changes.new_methods[chosen.new.key] = chosen.new
+        life.move_intent(life.Scene(changes, Face(who.env), clock.now(), "api"), intent, _apply(intent, body, chosen))
+        for type in intent.types:
+            ways.choose(type, accounts, intent.currency, {})
+        await store.save(tx, changes)
+        return present.intent(Face(who.env), intent)
+
+    return await once(call, work)
+
+
+def _apply(intent: Intent, body: UpdateIntent, chosen: "methods.Chosen | None") -> IntentStatus:
+    """The changes of an update, and the status that follows; WrongState for what is fixed once a channel was asked."""
+    fixed = (
+        "amount",
+        "currency",
+        "customer",
+        "payment_method",
+        "payment_method_data",
+        "payment_method_options",
+        "payment_method_types",
+    )
+    if body.capture_method == "manual":
+        raise manual_capture(intent.types)
+    touched = [name for name in fixed if getattr(body, name) is not UNSET]
+    if touched and intent.status not in (IntentStatus.REQUIRES_PAYMENT_METHOD, IntentStatus.REQUIRES_CONFIRMATION):
+        raise WrongState(
+            f"This PaymentIntent's {touched[0]} could not be updated because it has a status of {intent.status.value}.",
+            param=touched[0],
+        )
+    if body.amount is not UNSET:
+        intent.amount = body.amount
+    if body.currency is not UNSET:
+        intent.currency = body.currency.upper()
+    if body.customer is not UNSET:
+        intent.customer_id = ids.read("cus", body.customer)
+    if body.payment_method_types is not UNSET:
+        intent.types = list(dict.fromkeys(body.payment_method_types))
+    if body.description is not UNSET:
+        intent.description = body.description
+    intent.metadata = merge_metadata(intent.metadata, body.metadata)
+    for name in (
+        "receipt_email",
+        "shipping",
+        "statement_descriptor",
+        "statement_descriptor_suffix",
+        "payment_method_options",
+    ):
+        value = getattr(body, name)
+        if value is None:
+            intent.extra.pop(name, None)
+        elif value is not UNSET:
+            intent.extra[name] = msgspec.to_builtins(value)
+    if chosen is not None:
+        if chosen.type not in intent.types:
+            raise Invalid(
+                f"The PaymentMethod type {chosen.type} is not among payment_method_types.", param="payment_method"
+            )
+        intent.method_id, intent.method_type = chosen.id, chosen.type
+        return IntentStatus.REQUIRES_CONFIRMATION
+    return intent.status
+
+
+@route(
+    "GET",
+    "/v1/payment_intents/{intent}",
+    scope="payments:client",
+    query=RetrieveIntent,
+    answer=PaymentIntent,
+    tag="Payments",
+)
+async def retrieve_payment_intent(call: Call, query: RetrieveIntent) -> PaymentIntent:
+    """Retrieve a PaymentIntent.  A publishable key must show its client secret."""
+    who: Principal = call.principal
+    face = Face(who.env)
+    intent = await _find(who, call.path["intent"])
+    shown = call.path["intent"]
+    given = query.client_secret
+    if given is not UNSET:
+        head, _, link = given.partition("_secret_")
+        if head != shown or not who.env.keyring.is_link(shown, link):
+            raise Invalid("The client_secret provided does not match this PaymentIntent.", param="client_secret")
+    elif who.kind == "pk":
+        raise Forbidden(
+            "A publishable key retrieves a PaymentIntent with its client_secret only.", param="client_secret"
+        )
+    return present.intent(face, intent)
+
+
+@route(
+    "GET",
+    "/v1/payment_intents",
+    scope="payments:read",
+    query=ListIntents,
+    answer=Listing[PaymentIntent],
+    tag="Payments",
+)
+async def list_payment_intents(call: Call, query: ListIntents) -> Listing[PaymentIntent]:
+    """List PaymentIntents, newest first."""
+    who: Principal = call.principal
+    page = query.page
+    rows = await who.env.db.rows(
+        Q.list_intents, who.book_id, *cursor(page, "pi"), page.ascending, page.limit + 1,
+        ids.read("cus", query.customer) if query.customer is not UNSET else None,
+    )  # fmt: skip
+    face = Face(who.env)
+    return listing(call, turn(page, [store.intent_of(r) for r in rows]), lambda i: present.intent(face, i))
+
+
+def cursor(page: Any, prefix: str) -> tuple[UUID | None, UUID | None, datetime | None, datetime | None]:
+    """A page's bounds as the list queries take them.  NotFound for a cursor that is no id of ours."""
+    bounds: list[UUID | None] = []
+    for name, value in (("starting_after", page.after), ("ending_before", page.before)):
+        id = ids.read(prefix, value) if value is not None else None
+        if value is not None and id is None:
+            raise Invalid(f"No such object: '{value}'", code="resource_missing", param=name)
+        bounds.append(id)
+    since, until = page.created.since, page.created.until
+    return (
+        bounds[0], bounds[1], clock.from_unix(since) if since is not None else None, clock.from_unix(until) if until is not None else None,
+    )  # fmt: skip
+
+
+def _id(shown: str) -> UUID:
+    id = ids.read("pi", shown)
+    if id is None:
+        raise _no_such(shown)
+    return id
+
+
+def _no_such(shown: str) -> NotFound:
+    return NotFound(f"No such payment_intent: '{shown}'", param="intent")
+
+
+async def _find(who: Principal, shown: str) -> Intent:
+    row = await who.env.db.row(Q.find_intent, who.book_id, _id(shown))
+    if row is None:
+        raise _no_such(shown)
+    return store.intent_of(row)
+
+
+ROUTES = (
+    create_payment_intent, list_payment_intents, retrieve_payment_intent, update_payment_intent, confirm_payment_intent,
+    capture_payment_intent, cancel_payment_intent,
+)  # fmt: skip

@@ -1,0 +1,153 @@
+"""Callbacks: what channels tell us unasked.
+
+    POST /callbacks/{env}/{channel}/{account}
+
+Size, then signature (with that channel account's key), then meaning: our key, the account, the amount, the currency.  It is acknowledged
+when it is stored and not before.  What is authentic and contradicts us, or names nothing of ours, becomes a case and credits nothing.
+Told fifty times, it counts once.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from guilder.channels.model import BadSignature, Inbound, NeedsTrust, Notice, Subject, Unreadable
+from guilder.core import clock, ids
+from guilder.core.errors import GuilderError
+from guilder.core.exchange import HttpReply
+from guilder.merchants import channel_accounts
+from guilder.merchants.channel_accounts import ChannelAccount
+from guilder.payments import asking
+from guilder.payments.present import Face
+from guilder.payments.record import RECORD, RECORD_REFUND, Heard, HeardRefund, Recorded
+from guilder.platform import case, context, telemetry
+from guilder.platform.case import Case
+from guilder.platform.db import CommitUnknown, DatabaseError
+from guilder.platform.environment import Env
+from guilder.platform.failpoints import reach
+from guilder.platform.wire import About
+
+log = logging.getLogger("guilder.callbacks")
+MAX_BODY = 256 * 1024
+PATIENCE_S = 10.0
+
+
+def routes(envs: Mapping[str, Env]) -> list[Route]:
+    """The callback address, for every environment of this process."""
+
+    async def callback(request: Request) -> Response:
+        env = envs.get(request.path_params["env"])
+        id = ids.parse(request.path_params["account"])
+        account = await channel_accounts.get(env, id) if env is not None and id is not None else None
+        if env is None or account is None or account.info.code != request.path_params["channel"]:
+            return Response("No such channel account.\n", 404)
+        try:
+            body = await asyncio.wait_for(_body(request), PATIENCE_S)
+        except (TimeoutError, ClientDisconnect):
+            return Response(status_code=408)
+        if body is None:
+            return Response("The callback is too large.\n", 413)
+        headers = {k.lower(): v for k, v in request.headers.items()}
+        about = context.mint(book_id=account.book_id, actor=f"channel:{account.info.code}", env=env.name)
+        with context.use(about):
+            reach("ntf.recv")
+            return _response(await hear(env, account, Inbound(headers, body, request.url.query, clock.now())))
+
+    return [Route("/callbacks/{env}/{channel}/{account}", callback, methods=["POST"])]
+
+
+async def _body(request: Request) -> bytes | None:
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > MAX_BODY:
+            return None
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+async def hear(rt: Env, account: ChannelAccount, inbound: Inbound) -> HttpReply:
+    """Verify, store, acknowledge.  The answer is what the channel wants to see."""
+    channel = account.info.code
+    try:
+        notice = await _verify(rt, account, inbound)
+    except BadSignature as error:
+        telemetry.CALLBACKS.labels(channel, "bad_signature").inc()
+        log.warning("a callback of %s does not verify: %s", channel, error)
+        return HttpReply(401, {"content-type": "text/plain"}, b"The signature does not verify.\n")
+    except Unreadable as error:
+        await _note(
+            rt, account, inbound, "unreadable_callback", f"signed by {channel}, and not of its documented form: {error}"
+        )
+        return account.channel.ack(stored=True)
+    reach("ntf.verified")
+    try:
+        stored = await _store(rt, account, inbound, notice)
+    except (GuilderError, DatabaseError, CommitUnknown) as error:
+        telemetry.CALLBACKS.labels(channel, "not_stored").inc()
+        log.warning("a callback of %s was not stored, and will come again: %s", channel, error)
+        return account.channel.ack(stored=False)
+    telemetry.CALLBACKS.labels(channel, "case" if stored.case or not stored.found else "stored").inc()
+    reach("ntf.before_ack")
+    return account.channel.ack(stored=True)
+
+
+async def _verify(rt: Env, account: ChannelAccount, inbound: Inbound) -> Notice:
+    try:
+        return account.channel.notice(inbound)
+    except NeedsTrust:
+        about = About(account.book_id, account.id, account.info.code, "trust")
+        if not await rt.wire.carry_out(account.channel.refresh_trust(), about):
+            raise BadSignature("signed with a key that the channel does not hand out") from None
+        try:
+            return account.channel.notice(inbound)
+        except NeedsTrust:
+            raise BadSignature("signed with a key that the channel does not know") from None
+
+
+async def _store(rt: Env, account: ChannelAccount, inbound: Inbound, notice: Notice) -> Recorded:
+    """Into the room; what is of no attempt or refund of ours becomes a case in the account's own book."""
+    named = ids.split_key(notice.outcome.key or "")
+    about = named[0] if named else None
+    journal = About(account.book_id, account.id, account.info.code, "callback", about)
+    recorded = Recorded(False)
+    if named is not None and named[1] == ids.book_code(account.book_id):
+        by, contract, face = context.current(), asking.contract_of(account), Face(rt)
+        if notice.subject is Subject.PAYMENT:
+            heard = Heard(account.book_id, named[0], notice.outcome, contract, "callback", by, face)
+            recorded = await rt.lane(RECORD).submit(heard, account.book_id)
+        else:
+            told = HeardRefund(account.book_id, named[0], notice.outcome, contract, "callback", by, face)
+            recorded = await rt.lane(RECORD_REFUND).submit(told, account.book_id)
+    reach("ntf.after_commit")
+    if not recorded.found:
+        what = f"{account.info.code} says {notice.outcome.state.value} of {notice.outcome.key}, which is none of ours"
+        await _note(rt, account, inbound, "unknown_callback", what, subject=notice.outcome.key or notice.event_id)
+        return recorded
+    await rt.wire.hear(journal, inbound.headers, inbound.body, "case" if recorded.case else "stored")
+    return recorded
+
+
+async def _note(
+    rt: Env, account: ChannelAccount, inbound: Inbound, kind: str, summary: str, subject: str | None = None
+) -> None:
+    """Keep an authentic callback that nothing can be done with, where a person finds it."""
+    await rt.wire.hear(
+        About(account.id, account.id, account.info.code, "callback"), inbound.headers, inbound.body, kind
+    )
+    evidence: dict[str, Any] = {
+        "channel_account": ids.show("ca", account.id),
+        "body": inbound.body[:2000].decode("utf-8", "replace"),
+    }
+    await rt.db.transact(
+        lambda tx: case.open_many(tx, [Case(account.id, kind, subject or summary[:200], summary, evidence)])
+    )
+
+
+def _response(reply: HttpReply) -> Response:
+    return Response(reply.body, reply.status, dict(reply.headers))

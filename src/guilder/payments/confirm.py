@@ -1,0 +1,207 @@
+"""Confirm: ask a channel to collect a payment.
+
+    1. transaction   claim the key, note that we are about to ask     (attempt: unknown)
+    2. network       ask; nothing is locked, anything may happen
+    3. transaction   note the answer, post the money, emit the event, store the answer of the key
+
+The attempt is `unknown` after phase 1 because that is the truth if we die in phase 2: the sweep asks the channel again, under the
+same reference, and ends in the same room.  A retry with the same key gets 409 while phase 2 runs; when the lease of a dead process
+is over it takes the attempt over, and asks what became of it before anything else.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from guilder.core import clock, ids
+from guilder.core.errors import GuilderError, InFlight, Invalid, NotFound, WrongState
+from guilder.payments import asking, life, present, store
+from guilder.payments.create import add, refuse
+from guilder.payments.life import Scene
+from guilder.payments.model import Attempt, BookKey, Changes, Intent, Method
+from guilder.payments.present import Face
+from guilder.payments.states import CONFIRMABLE, OPEN_ATTEMPT, AttemptState, IntentStatus
+from guilder.payments.ways import Way
+from guilder.platform import idempotency
+from guilder.platform.context import Context
+from guilder.platform.db import Tx
+from guilder.platform.environment import Env, LaneSpec
+from guilder.platform.failpoints import reach
+from guilder.platform.idempotency import Asked, Claims, Fresh, Key, Reply, Resume
+
+ASK_LEASE_S = 20  # longer than a channel call may take: until then nobody else asks
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """A wish to confirm.  `new` makes the payment in the same commit."""
+
+    book_id: UUID
+    intent_id: UUID
+    way: Way
+    type: str
+    method_id: UUID | None
+    by: Context
+    face: Face
+    expiry: datetime
+    return_url: str | None = None
+    attach: str | None = None
+    new: Intent | None = None
+    new_method: Method | None = None
+    changed: dict[str, Any] = field(default_factory=dict)  # parameters that a confirm may set: receipt_email, shipping
+
+    @property
+    def intent_key(self) -> BookKey:
+        return self.book_id, self.intent_id
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """Phase 1 is committed: the channel may be asked.  `again`: it may have been asked before, so query first."""
+
+    intent: Intent
+    attempt: Attempt
+    again: bool = False
+
+
+async def begin_many(tx: Tx, asked: list[Asked[Begin]]) -> Sequence[Begun | Reply | GuilderError]:
+    """Phase 1 for a batch: each item sees what those before it did."""
+    found = await idempotency.look_many(tx, [a.key for a in asked])
+    resumed = [(a.key, f.subject) for a, f in zip(asked, found, strict=True) if isinstance(f, Resume)]
+    taken = await idempotency.take_over(tx, [k for k, _ in resumed]) if resumed else set()
+    homes = await store.intents_of_attempts(tx, [(k.book_id, subject) for k, subject in resumed]) if resumed else {}
+    wanted = [
+        a.item.intent_key for a, f in zip(asked, found, strict=True) if isinstance(f, Fresh) and a.item.new is None
+    ]
+    intents = await store.lock(tx, [*wanted, *homes.values()])
+    attempts = await store.attempts(tx, intents)
+    fold = _Fold(intents, attempts)
+    results: list[Begun | Reply | GuilderError] = []
+    for a, f in zip(asked, found, strict=True):
+        if isinstance(f, Fresh):
+            results.append(fold.begin(a))
+        elif isinstance(f, Resume):
+            held = (a.key.book_id, a.key.key) in taken
+            results.append(fold.resume(a, f.subject) if held else InFlight())
+        else:
+            results.append(f)
+    await fold.claims.store(tx)
+    await idempotency.store_refused(tx, fold.refused)
+    await store.save(tx, fold.changes)
+    reach("pay.in_tx_after_post")
+    return results
+
+
+class _Fold:
+    """The begins of one batch over what it has locked."""
+
+    def __init__(self, intents: dict[BookKey, Intent], attempts: dict[BookKey, Attempt]) -> None:
+        self.intents = intents
+        self.attempts = attempts
+        self.changes = Changes()
+        self.claims = Claims()
+        self.refused: list[tuple[Key, Reply]] = []
+        self.at = clock.now()
+        self._keys: dict[tuple[UUID, str], bytes] = {}
+
+    def begin(self, asked: Asked[Begin]) -> Begun | Reply | GuilderError:
+        key, b = asked.key, asked.item
+        if key.key is not None:
+            earlier = self._keys.setdefault((key.book_id, key.key), key.fingerprint)
+            if earlier is not key.fingerprint:
+                return InFlight() if earlier == key.fingerprint else idempotency.KeyReused()
+        self.changes.by = b.by
+        scene = Scene(self.changes, b.face, self.at, "api")
+        if b.new is not None:
+            add(scene, b.new)
+            self.intents[b.intent_key] = b.new
+        intent = self.intents.get(b.intent_key)
+        refusal = self._refusal(intent, b)
+        if refusal is not None:
+            reply = refuse(refusal)
+            if key.key is not None:
+                self.refused.append((key, reply))
+            return reply
+        assert intent is not None
+        attempt = self._start(scene, intent, b)
+        self.claims.claim(key, attempt.id)
+        return Begun(intent, attempt)
+
+    def _refusal(self, intent: Intent | None, b: Begin) -> GuilderError | None:
+        if intent is None:
+            shown = ids.show("pi", b.intent_id)
+            return NotFound(f"No such payment_intent: '{shown}'", param="intent")
+        open_now = [a for a in self.attempts.values() if a.intent_id == intent.id and a.state is AttemptState.UNKNOWN]
+        details: dict[str, object] = {"payment_intent": present.intent(b.face, intent)}
+        if intent.status not in CONFIRMABLE or intent.cancel_wanted_at is not None or open_now:
+            return WrongState(
+                f"This PaymentIntent's payment could not be confirmed because it has a status of {intent.status.value}"
+                + (" (a channel has not yet said what became of the last try)" if open_now else ""),
+                details=details,
+            )
+        if intent.expires_at is not None and intent.expires_at <= self.at:
+            return WrongState("This PaymentIntent has expired.", details=details)
+        if b.type not in intent.types:
+            return Invalid(
+                f"The PaymentMethod type {b.type} is not among this PaymentIntent's payment_method_types: {', '.join(intent.types)}.",
+                param="payment_method",
+            )
+        if intent.currency not in b.way.account.info.currencies:
+            return Invalid(
+                f"{b.type} does not take {intent.currency.lower()}.", code="payment_method_currency_mismatch"
+            )
+        return None
+
+    def _start(self, scene: Scene, intent: Intent, b: Begin) -> Attempt:
+        """A new try.  An older one that is still open at a channel is to be closed there."""
+        for other in self.attempts.values():
+            if other.intent_id == intent.id and other.state in OPEN_ATTEMPT:
+                other.close_wanted, other.ask_at = True, self.at
+                self.changes.attempts[other.key] = other
+        info = b.way.account.info
+        latest = min(b.expiry, self.at + timedelta(seconds=info.max_expiry_s))
+        if intent.expires_at is not None:
+            latest = min(latest, intent.expires_at)
+        expires = max(latest, self.at + timedelta(seconds=info.min_expiry_s))
+        attempt = Attempt(
+            intent.book_id, ids.new_id(), intent.id, b.way.account.id, info.code, b.way.way, AttemptState.UNKNOWN, intent.amount,
+            intent.currency, None, b.return_url, b.attach, None, None, self.at + timedelta(seconds=ASK_LEASE_S), 0, False,
+            expires.replace(microsecond=0), None, intent.root_id, intent.business_line, self.at,
+        )  # fmt: skip
+        if b.new_method is not None:
+            self.changes.new_methods[b.new_method.key] = b.new_method
+        self.attempts[attempt.key] = attempt
+        self.changes.new_attempts[attempt.key] = attempt
+        life.born(scene, attempt, "attempt", attempt.state)
+        intent.attempt_id, intent.method_id, intent.method_type = attempt.id, b.method_id, b.type
+        intent.last_error = intent.next_action = None
+        for name, value in b.changed.items():
+            intent.extra[name] = value
+        life.move_intent(scene, intent, IntentStatus.PROCESSING)
+        return attempt
+
+    def resume(self, asked: Asked[Begin], subject: UUID) -> Begun | Reply | GuilderError:
+        """A dead process's try is ours: ask what became of it, or tell what is known by now."""
+        attempt = self.attempts.get((asked.key.book_id, subject))
+        intent = self.intents.get((asked.key.book_id, attempt.intent_id)) if attempt else None
+        if attempt is None or intent is None:
+            return InFlight()
+        attempt.ask_at = self.at + timedelta(seconds=ASK_LEASE_S)
+        self.changes.attempts[attempt.key] = attempt
+        return Begun(intent, attempt, again=True)
+
+
+BEGIN: LaneSpec[Asked[Begin], Begun | Reply] = LaneSpec("payments.begin", begin_many)
+
+
+async def confirm(rt: Env, key: Key, wish: Begin) -> Reply:
+    """All three phases; the answer is stored under the key.  Raises what the lanes raise."""
+    begun = await rt.lane(BEGIN).submit(Asked(key, wish), wish.book_id)
+    if isinstance(begun, Reply):
+        return begun
+    reach("pay.row_committed")
+    if begun.again:
+        return await asking.find_out(rt, begun.intent, begun.attempt, wish.by, key)
+    return await asking.collect(rt, begun.intent, begun.attempt, wish.way.account, wish.by, key)

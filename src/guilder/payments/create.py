@@ -1,0 +1,61 @@
+"""Create: write down what is to be paid for.  One phase; no channel is asked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from guilder.core import clock
+from guilder.core.errors import GuilderError
+from guilder.payments import events, life, present, store
+from guilder.payments.life import Scene
+from guilder.payments.model import Changes, Intent, Method
+from guilder.payments.present import Face
+from guilder.platform.context import Context
+from guilder.platform.db import Tx
+from guilder.platform.environment import LaneSpec
+from guilder.platform.idempotency import Asked, Reply, once_many
+from guilder.platform.web import render_error
+
+
+@dataclass(frozen=True, slots=True)
+class NewIntent:
+    """A payment that exists in memory only."""
+
+    intent: Intent
+    by: Context
+    face: Face
+    method: Method | None = None  # made in the same commit
+
+
+async def create_many(tx: Tx, asked: list[Asked[NewIntent]]) -> Sequence[Reply | GuilderError]:
+    """Create each payment once per key; the answer is stored in the same commit."""
+    return await once_many(tx, asked, _create, refuse)
+
+
+async def _create(tx: Tx, new: list[NewIntent]) -> Sequence[Reply | GuilderError]:
+    changes, at = Changes(), clock.now()
+    replies = []
+    for n in new:
+        changes.by = n.by
+        scene = Scene(changes, n.face, at, "api")
+        add(scene, n.intent)
+        if n.method is not None:
+            changes.new_methods[n.method.key] = n.method
+        replies.append(Reply(200, present.encode(present.intent(n.face, n.intent))))
+    await store.save(tx, changes)
+    return replies
+
+
+def add(scene: Scene, intent: Intent) -> None:
+    """A payment comes to be."""
+    scene.changes.new_intents[intent.key] = intent
+    life.born(scene, intent, "intent", intent.status)
+    events.of_intent(scene.changes, scene.face, "payment_intent.created", intent, scene.at)
+
+
+def refuse(error: GuilderError) -> Reply:
+    """A refusal as it is stored and replayed."""
+    answer = render_error(error)
+    return Reply(answer.status, answer.body)
+
+
+CREATE: LaneSpec[Asked[NewIntent], Reply] = LaneSpec("payments.create", create_many)

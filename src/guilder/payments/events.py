@@ -1,0 +1,60 @@
+"""The catalogue of payment events, and how they are said.
+
+Every event carries the object as it is then.  An object's version counts the events that were said of it, without gaps.
+"""
+
+from datetime import datetime
+
+from guilder.payments import present
+from guilder.payments.model import Changes, Charge, Intent, Refund
+from guilder.payments.present import Face
+from guilder.platform.outbox import Event
+
+CATALOGUE: dict[str, str] = {
+    "payment_intent.created": "A payment was made.",
+    "payment_intent.requires_action": "The payer is to scan or to be sent on.",
+    "payment_intent.processing": "The channel has not said what became of it; Guilder keeps asking.",
+    "payment_intent.succeeded": "The payer has paid, and the money is in the book.",
+    "payment_intent.payment_failed": "A try failed; another way may be chosen.",
+    "payment_intent.canceled": "It can be paid no more.",
+    "charge.succeeded": "Money was collected.",
+    "charge.refunded": "Money of a charge went back, all of it or a part.",
+    "charge.updated": "A refund that was on its way failed: its amount counts as collected again.",
+    "refund.created": "A refund was asked for.",
+    "refund.updated": "A refund was decided.",
+    "refund.failed": "A refund failed.",
+}
+
+
+def of_intent(changes: Changes, face: Face, type: str, intent: Intent, at: datetime) -> None:
+    """Say something of a payment."""
+    intent.version += 1
+    changes.events.append(
+        _event(changes, intent, type, intent.version, present.encode(present.intent(face, intent)), at, intent)
+    )
+
+
+def of_charge(changes: Changes, face: Face, type: str, charge: Charge, intent: Intent, at: datetime) -> None:
+    """Say something of a charge."""
+    charge.version += 1
+    data = present.encode(present.charge(face, charge, intent))
+    changes.events.append(_event(changes, charge, type, charge.version, data, at, intent))
+
+
+def of_refund(changes: Changes, face: Face, type: str, refund: Refund, intent: Intent, at: datetime) -> None:
+    """Say something of a refund."""
+    refund.version += 1
+    changes.events.append(
+        _event(changes, refund, type, refund.version, present.encode(present.refund(face, refund)), at, intent)
+    )
+
+
+def _event(
+    changes: Changes, about: Intent | Charge | Refund, type: str, version: int, data: bytes, at: datetime, chain: Intent
+) -> Event:
+    by = changes.by
+    return Event(
+        about.book_id, type, about.id, version, data.decode(), at, chain.root_id, chain.business_line,
+        request_id=(by.request_id or None) if by else None,
+        idempotency_key=(by.idempotency_key or None) if by else None,
+    )  # fmt: skip

@@ -1,0 +1,161 @@
+"""Record: take note of what channels said.  One room with three doors: reply, callback, query.
+
+It alone changes states, posts money and emits events for what happened at a channel, in one commit.  Told twice, it counts once.
+An answer that contradicts the attempt (amount, currency, account, key) leaves a case and credits nothing; its neighbours are not
+disturbed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from guilder.channels.model import Outcome
+from guilder.core import clock
+from guilder.core.errors import CardError, GuilderError
+from guilder.payments import life, present, store
+from guilder.payments.create import refuse
+from guilder.payments.life import Contract, Scene
+from guilder.payments.model import Attempt, BookKey, Changes, Intent, Refund
+from guilder.payments.present import Face
+from guilder.payments.states import AttemptState
+from guilder.platform import idempotency, telemetry
+from guilder.platform.case import Case
+from guilder.platform.context import Context
+from guilder.platform.db import Tx
+from guilder.platform.environment import LaneSpec
+from guilder.platform.failpoints import reach
+from guilder.platform.idempotency import Key, Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a channel said of one attempt, and through which door.  `key`: a caller waits for the answer."""
+
+    book_id: UUID
+    attempt_id: UUID
+    outcome: Outcome
+    contract: Contract
+    door: str
+    by: Context
+    face: Face
+    key: Key | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeardRefund:
+    """What a channel said of one refund."""
+
+    book_id: UUID
+    refund_id: UUID
+    outcome: Outcome
+    contract: Contract
+    door: str
+    by: Context
+    face: Face
+    key: Key | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """It is noted.  `case`: not believed.  `found` False: we know no such attempt or refund, and nothing was noted."""
+
+    found: bool
+    state: str | None = None
+    case: Case | None = None
+    reply: Reply | None = None
+
+
+async def record_many(tx: Tx, heard: list[Heard]) -> Sequence[Recorded | GuilderError]:
+    """Apply each answer in order, each seeing what those before it did; one lock, one save for the whole list."""
+    homes = await store.intents_of_attempts(tx, [(h.book_id, h.attempt_id) for h in heard])
+    intents = await store.lock(tx, homes.values())
+    attempts = await store.attempts(tx, intents)
+    changes, at = Changes(), clock.now()
+    results: list[Recorded | GuilderError] = []
+    replies: list[tuple[Key, Reply]] = []
+    for h in heard:
+        attempt = attempts.get((h.book_id, h.attempt_id))
+        intent = intents.get((h.book_id, attempt.intent_id)) if attempt else None
+        if attempt is None or intent is None:
+            results.append(Recorded(False))
+            continue
+        changes.by = h.by
+        case = life.hear_payment(Scene(changes, h.face, at, h.door), intent, attempt, h.outcome, h.contract)
+        _close_others(changes, attempts, intent, attempt, at)
+        telemetry.RECORDED.labels(h.door, attempt.state.value).inc()
+        reply = answer_of(h.face, intent, attempt) if h.key is not None else None
+        if h.key is not None and reply is not None:
+            replies.append((h.key, reply))
+        results.append(Recorded(True, attempt.state.value, case, reply))
+    reach("pay.in_tx_before_post")
+    await store.save(tx, changes)
+    await idempotency.finish_many(tx, replies)
+    reach("pay.before_commit")
+    return results
+
+
+def _close_others(
+    changes: Changes, attempts: dict[BookKey, Attempt], intent: Intent, paid: Attempt, at: object
+) -> None:
+    """A payment that is paid for needs no other open try: close them at their channels."""
+    if paid.state is not AttemptState.SUCCEEDED:
+        return
+    for other in attempts.values():
+        open_elsewhere = other.intent_id == intent.id and other.id != paid.id and other.state in life.OPEN_ATTEMPT
+        if open_elsewhere and not other.close_wanted:
+            other.close_wanted, other.ask_at = True, clock.now()
+            changes.attempts[other.key] = other
+
+
+def answer_of(face: Face, intent: Intent, attempt: Attempt) -> Reply:
+    """What a confirm is answered: the payment, or the decline of this very try."""
+    shown = present.intent(face, intent)
+    if attempt.state is AttemptState.FAILED:
+        error = life.error_of(attempt)
+        return refuse(
+            CardError(
+                error["message"],
+                code=error["code"],
+                decline_code=error["decline_code"],
+                details={"payment_intent": shown},
+            )
+        )
+    return Reply(200, present.encode(shown))
+
+
+async def record_refund_many(tx: Tx, heard: list[HeardRefund]) -> Sequence[Recorded | GuilderError]:
+    """Apply what channels said of refunds."""
+    homes = await store.intents_of_refunds(tx, [(h.book_id, h.refund_id) for h in heard])
+    intents = await store.lock(tx, homes.values())
+    refunds = await store.refunds(tx, intents)
+    charges = await store.charges(tx, intents)
+    changes, at = Changes(), clock.now()
+    results: list[Recorded | GuilderError] = []
+    replies: list[tuple[Key, Reply]] = []
+    for h in heard:
+        refund = refunds.get((h.book_id, h.refund_id))
+        intent = intents.get((h.book_id, refund.intent_id)) if refund else None
+        if refund is None or intent is None:
+            results.append(Recorded(False))
+            continue
+        changes.by = h.by
+        charge = charges.get(intent.key) if refund.charge_id is not None else None
+        case = life.hear_refund(Scene(changes, h.face, at, h.door), intent, charge, refund, h.outcome, h.contract)
+        telemetry.RECORDED.labels(h.door, f"refund_{refund.state.value}").inc()
+        reply = refund_answer(h.face, refund) if h.key is not None else None
+        if h.key is not None and reply is not None:
+            replies.append((h.key, reply))
+        results.append(Recorded(True, refund.state.value, case, reply))
+    await store.save(tx, changes)
+    await idempotency.finish_many(tx, replies)
+    reach("refund.before_commit")
+    return results
+
+
+def refund_answer(face: Face, refund: Refund) -> Reply:
+    """What the caller of a refund hears; a refund that failed is an object with that status, as in the dialect."""
+    return Reply(200, present.encode(present.refund(face, refund)))
+
+
+RECORD: LaneSpec[Heard, Recorded] = LaneSpec("payments.record", record_many)
+RECORD_REFUND: LaneSpec[HeardRefund, Recorded] = LaneSpec("payments.record_refund", record_refund_many)

@@ -1,0 +1,184 @@
+"""Refund: give a captured amount back, once per key, never more than there is.
+
+    1. transaction   lock the payment, reserve the amount on its charge, note the refund    (unknown)
+    2. network       ask the channel under the refund's own key
+    3. transaction   record: done, on its way, or refused (and the reservation is released, once)
+
+However many ask at once, each sees what those before it reserved: in one batch by the fold, across processes by the lock; and the
+table refuses what both let through.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from guilder.channels.model import State
+from guilder.core import clock, ids
+from guilder.core.errors import GuilderError, InFlight, Invalid, NotFound, WrongState
+from guilder.payments import asking, events, life, store
+from guilder.payments.create import refuse
+from guilder.payments.life import Scene
+from guilder.payments.model import Attempt, BookKey, Changes, Charge, Intent, Refund
+from guilder.payments.present import Face
+from guilder.payments.record import refund_answer
+from guilder.payments.states import OPEN_REFUND, RefundState
+from guilder.platform import idempotency
+from guilder.platform.context import Context
+from guilder.platform.db import Tx
+from guilder.platform.environment import Env, LaneSpec
+from guilder.platform.failpoints import reach
+from guilder.platform.idempotency import Asked, Claims, Fresh, Key, Reply, Resume
+
+ASK_LEASE_S = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A wish for a refund.  `units` None: all that is left."""
+
+    book_id: UUID
+    intent_id: UUID
+    units: int | None
+    reason: str | None
+    metadata: dict[str, str]
+    by: Context
+    face: Face
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """Phase 1 is committed.  `again`: somebody may have asked before."""
+
+    refund: Refund
+    paid: Attempt
+    again: bool = False
+
+
+async def begin_many(tx: Tx, asked: list[Asked[Wish]]) -> Sequence[Begun | Reply | GuilderError]:
+    """Phase 1 for a batch: each wish sees what those before it reserved."""
+    found = await idempotency.look_many(tx, [a.key for a in asked])
+    taken = await idempotency.take_over(tx, [a.key for a, f in zip(asked, found, strict=True) if isinstance(f, Resume)])
+    intents = await store.lock(tx, [(a.item.book_id, a.item.intent_id) for a in asked])
+    fold = _Fold(
+        intents, await store.attempts(tx, intents), await store.charges(tx, intents), await store.refunds(tx, intents)
+    )
+    results: list[Begun | Reply | GuilderError] = []
+    for a, f in zip(asked, found, strict=True):
+        if isinstance(f, Fresh):
+            results.append(fold.begin(a))
+        elif isinstance(f, Resume):
+            results.append(fold.resume(a, f.subject) if (a.key.book_id, a.key.key) in taken else InFlight())
+        else:
+            results.append(f)
+    await fold.claims.store(tx)
+    await idempotency.store_refused(tx, fold.refused)
+    await store.save(tx, fold.changes)
+    reach("refund.in_tx_after_post")
+    return results
+
+
+class _Fold:
+    """The wishes of one batch over what it has locked."""
+
+    def __init__(
+        self, intents: dict[BookKey, Intent], attempts: dict[BookKey, Attempt], charges: dict[BookKey, Charge],
+        refunds: dict[BookKey, Refund],
+    ) -> None:  # fmt: skip
+        self.intents, self.attempts, self.charges, self.refunds = intents, attempts, charges, refunds
+        self.changes, self.claims, self.at = Changes(), Claims(), clock.now()
+        self.refused: list[tuple[Key, Reply]] = []
+        self._keys: dict[tuple[UUID, str], bytes] = {}
+
+    def begin(self, asked: Asked[Wish]) -> Begun | Reply | GuilderError:
+        key, wish = asked.key, asked.item
+        if key.key is not None:
+            earlier = self._keys.setdefault((key.book_id, key.key), key.fingerprint)
+            if earlier is not key.fingerprint:
+                return InFlight() if earlier == key.fingerprint else idempotency.KeyReused()
+        intent = self.intents.get((wish.book_id, wish.intent_id))
+        charge = self.charges.get((wish.book_id, wish.intent_id))
+        refusal = _refusal(intent, charge, wish)
+        if refusal is not None:
+            reply = refuse(refusal)
+            if key.key is not None:
+                self.refused.append((key, reply))
+            return reply
+        assert intent is not None and charge is not None
+        refund = self._reserve(intent, charge, wish)
+        self.claims.claim(key, refund.id)
+        return Begun(refund, self.attempts[charge.book_id, charge.attempt_id])
+
+    def _reserve(self, intent: Intent, charge: Charge, wish: Wish) -> Refund:
+        self.changes.by = wish.by
+        scene = Scene(self.changes, wish.face, self.at, "api")
+        units = charge.amount - charge.refunded if wish.units is None else wish.units
+        refund = Refund(
+            intent.book_id, ids.new_id(), intent.id, charge.attempt_id, charge.id, charge.channel_account_id, 0, RefundState.UNKNOWN,
+            units, charge.currency, wish.reason, wish.metadata, None, None, self.at + timedelta(seconds=ASK_LEASE_S), 0, None,
+            wish.by.root_id, intent.business_line, self.at,
+        )  # fmt: skip
+        charge.refunded += units
+        self.changes.charges[charge.key] = charge
+        self.changes.new_refunds[refund.key] = refund
+        life.born(scene, refund, "refund", refund.state)
+        events.of_refund(self.changes, wish.face, "refund.created", refund, intent, self.at)
+        return refund
+
+    def resume(self, asked: Asked[Wish], subject: UUID) -> Begun | Reply | GuilderError:
+        refund = self.refunds.get((asked.key.book_id, subject))
+        if refund is None:
+            return InFlight()
+        refund.ask_at = self.at + timedelta(seconds=ASK_LEASE_S) if refund.state in OPEN_REFUND else None
+        self.changes.refunds[refund.key] = refund
+        return Begun(refund, self.attempts[refund.book_id, refund.attempt_id], again=True)
+
+
+def _refusal(intent: Intent | None, charge: Charge | None, wish: Wish) -> GuilderError | None:
+    if intent is None:
+        return NotFound(f"No such payment_intent: '{ids.show('pi', wish.intent_id)}'", param="payment_intent")
+    if charge is None:
+        return WrongState(
+            f"This PaymentIntent ({ids.show('pi', intent.id)}) does not have a successful charge to refund; its status is "
+            f"{intent.status.value}.",
+            code="charge_not_refundable" if intent.status.value == "canceled" else "payment_intent_unexpected_state",
+        )
+    left = charge.amount - charge.refunded
+    if left == 0:
+        return WrongState(
+            f"Charge {ids.show('ch', charge.id)} has already been refunded.", code="charge_already_refunded"
+        )
+    if wish.units is not None and wish.units > left:
+        return Invalid(
+            f"Refund amount ({wish.units}) is greater than unrefunded amount on charge ({left}).",
+            code="amount_too_large",
+            param="amount",
+        )
+    return None
+
+
+BEGIN_REFUND: LaneSpec[Asked[Wish], Begun | Reply] = LaneSpec("payments.begin_refund", begin_many)
+
+
+async def refund(rt: Env, key: Key, wish: Wish) -> Reply:
+    """All three phases; carried through even if the caller hangs up."""
+    begun = await rt.lane(BEGIN_REFUND).submit(Asked(key, wish), wish.book_id)
+    if isinstance(begun, Reply):
+        return begun
+    reach("refund.row_committed")
+    return await asyncio.shield(asyncio.ensure_future(_ask(rt, key, wish, begun)))
+
+
+async def _ask(rt: Env, key: Key, wish: Wish, begun: Begun) -> Reply:
+    account = await asking.the_account(rt, begun.refund)
+    reach("refund.before_channel")
+    if begun.again:
+        outcome = await asking.query_refund(rt, begun.refund, account)
+        if outcome.state is State.NOT_FOUND:
+            outcome = await asking.ask_refund(rt, begun.refund, begun.paid, account)
+    else:
+        outcome = await asking.ask_refund(rt, begun.refund, begun.paid, account)
+    reach("refund.after_channel")
+    recorded = await asking.record_refund(rt, begun.refund, account, outcome, "reply", wish.by, key)
+    return recorded.reply or refund_answer(wish.face, begun.refund)

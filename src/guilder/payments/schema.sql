@@ -1,0 +1,167 @@
+-- Payments: what is to be paid for, each try at a channel, what was collected, what was given back.
+CREATE SCHEMA payments;
+
+CREATE TABLE payments.method (
+    book_id     uuid        NOT NULL,
+    id          uuid        NOT NULL,           -- 'pm_…'
+    type        text        NOT NULL,           -- 'wechat_pay', 'alipay'
+    dial        text,                           -- test environment: what the simulator is to do wrong
+    customer_id uuid,
+    billing     text        NOT NULL DEFAULT '{}',
+    metadata    jsonb       NOT NULL DEFAULT '{}',
+    version     integer     NOT NULL DEFAULT 1,
+    created_at  timestamptz NOT NULL,
+    PRIMARY KEY (book_id, id),
+    FOREIGN KEY (book_id, customer_id) REFERENCES merchants.customer (book_id, id)
+);
+CREATE INDEX method_customer ON payments.method (book_id, customer_id) WHERE customer_id IS NOT NULL;
+
+CREATE TABLE payments.intent (
+    book_id          uuid        NOT NULL,
+    id               uuid        NOT NULL,      -- 'pi_…'
+    version          integer     NOT NULL,      -- +1 with every change; events carry it
+    status           text        NOT NULL,
+    amount           bigint      NOT NULL,
+    currency         text        NOT NULL,
+    customer_id      uuid,
+    method_id        uuid,                      -- the way chosen, if it is a stored pm_
+    method_type      text,
+    types            text[]      NOT NULL,      -- ways the payer may choose
+    attempt_id       uuid,                      -- the latest
+    charge_id        uuid,
+    description      text,
+    metadata         jsonb       NOT NULL DEFAULT '{}',
+    extra            text        NOT NULL,      -- what is stored and echoed, and decides nothing, as JSON
+    next_action      text,
+    last_error       text,
+    cancel_reason    text,
+    cancel_wanted_at timestamptz,               -- asked for, and not yet certain at the channel
+    canceled_at      timestamptz,
+    expires_at       timestamptz,               -- the payment ends then; NULL: when it is cancelled
+    late_success     text        NOT NULL,      -- the merchant's rule when it was made
+    root_id          uuid        NOT NULL,
+    business_line    text        NOT NULL,
+    created_at       timestamptz NOT NULL,
+    PRIMARY KEY (book_id, id),
+    CHECK (amount > 0)
+) WITH (fillfactor = 70);
+CREATE INDEX intent_customer ON payments.intent (book_id, customer_id, id) WHERE customer_id IS NOT NULL;
+CREATE INDEX intent_expiry ON payments.intent (expires_at)
+    WHERE expires_at IS NOT NULL AND status NOT IN ('succeeded', 'canceled');
+
+CREATE TABLE payments.attempt (
+    book_id            uuid        NOT NULL,
+    id                 uuid        NOT NULL,    -- 'at_…'; the channel knows it as id + book code
+    intent_id          uuid        NOT NULL,
+    channel_account_id uuid        NOT NULL,
+    channel            text        NOT NULL,
+    way                text        NOT NULL,    -- 'native', 'page', 'precreate'
+    state              text        NOT NULL,
+    amount             bigint      NOT NULL,
+    currency           text        NOT NULL,
+    channel_ref        text,
+    return_url         text,
+    attach             text,
+    next_action        text,
+    problem            text,                    -- why it failed, as JSON
+    ask_at             timestamptz,             -- when to ask the channel next; also the lease of who asks; NULL: no more
+    asked              integer     NOT NULL DEFAULT 0,
+    close_wanted       boolean     NOT NULL DEFAULT false,
+    expires_at         timestamptz NOT NULL,    -- told to the channel
+    paid_at            timestamptz,
+    root_id            uuid        NOT NULL,
+    business_line      text        NOT NULL,
+    created_at         timestamptz NOT NULL,
+    PRIMARY KEY (book_id, id),
+    FOREIGN KEY (book_id, intent_id) REFERENCES payments.intent (book_id, id)
+) WITH (fillfactor = 70);
+CREATE INDEX attempt_intent ON payments.attempt (book_id, intent_id);
+CREATE INDEX attempt_ask ON payments.attempt (ask_at) WHERE ask_at IS NOT NULL;
+
+-- One channel transaction belongs to one attempt or refund.
+CREATE TABLE payments.channel_ref (
+    channel_account_id uuid NOT NULL,
+    ref                text NOT NULL,
+    book_id            uuid NOT NULL,
+    about              uuid NOT NULL,
+    PRIMARY KEY (channel_account_id, ref)
+);
+
+CREATE TABLE payments.charge (
+    book_id            uuid        NOT NULL,
+    id                 uuid        NOT NULL,    -- 'ch_…'
+    intent_id          uuid        NOT NULL,
+    attempt_id         uuid        NOT NULL,
+    channel_account_id uuid        NOT NULL,
+    method_type        text        NOT NULL,
+    version            integer     NOT NULL DEFAULT 1,
+    amount             bigint      NOT NULL,
+    refunded           bigint      NOT NULL DEFAULT 0, -- given back or on its way back: never more than was captured
+    currency           text        NOT NULL,
+    channel_ref        text,
+    paid_at            timestamptz NOT NULL,
+    created_at         timestamptz NOT NULL,
+    PRIMARY KEY (book_id, id),
+    CONSTRAINT "one charge per intent" UNIQUE (book_id, intent_id),
+    CONSTRAINT "refunds fit the charge" CHECK (refunded BETWEEN 0 AND amount)
+) WITH (fillfactor = 80);
+
+CREATE TABLE payments.refund (
+    book_id            uuid        NOT NULL,
+    id                 uuid        NOT NULL,    -- 're_…'; the channel knows it as id + book code
+    intent_id          uuid        NOT NULL,
+    attempt_id         uuid        NOT NULL,
+    charge_id          uuid,                    -- NULL: a surplus goes back, there was no charge
+    channel_account_id uuid        NOT NULL,
+    version            integer     NOT NULL DEFAULT 1,
+    state              text        NOT NULL,
+    amount             bigint      NOT NULL,
+    currency           text        NOT NULL,
+    reason             text,
+    metadata           jsonb       NOT NULL DEFAULT '{}',
+    channel_ref        text,
+    problem            text,
+    ask_at             timestamptz,
+    asked              integer     NOT NULL DEFAULT 0,
+    done_at            timestamptz,
+    root_id            uuid        NOT NULL,
+    business_line      text        NOT NULL,
+    created_at         timestamptz NOT NULL,
+    PRIMARY KEY (book_id, id),
+    FOREIGN KEY (book_id, intent_id) REFERENCES payments.intent (book_id, id),
+    CHECK (amount > 0)
+) WITH (fillfactor = 70);
+CREATE INDEX refund_intent ON payments.refund (book_id, intent_id);
+CREATE INDEX refund_ask ON payments.refund (ask_at) WHERE ask_at IS NOT NULL;
+CREATE UNIQUE INDEX "one refund per surplus" ON payments.refund (book_id, attempt_id) WHERE charge_id IS NULL;
+
+-- Every move of a state, for the timeline and for G8.  Written once.
+CREATE TABLE payments.history (
+    book_id uuid        NOT NULL,
+    id      uuid        NOT NULL,
+    about   uuid        NOT NULL,               -- intent, attempt or refund
+    kind    text        NOT NULL CHECK (kind IN ('intent', 'attempt', 'refund')),
+    was     text,
+    became  text        NOT NULL,
+    door    text        NOT NULL,               -- 'api', 'reply', 'callback', 'query', 'statement' …
+    root_id uuid        NOT NULL,
+    at      timestamptz NOT NULL,
+    PRIMARY KEY (book_id, id)
+);
+CREATE TRIGGER written_once BEFORE UPDATE OR DELETE ON payments.history
+   FOR EACH ROW EXECUTE FUNCTION platform.refuse_change();
+
+-- What reconciliation, the cashier and the console read.
+CREATE VIEW payments.payment_line AS
+SELECT a.book_id, a.id, a.intent_id, a.channel_account_id, a.channel, a.state, a.amount, a.currency, a.channel_ref, a.paid_at,
+       a.created_at, a.expires_at, a.root_id
+  FROM payments.attempt a;
+CREATE VIEW payments.refund_line AS
+SELECT r.book_id, r.id, r.intent_id, r.attempt_id, r.channel_account_id, r.state, r.amount, r.currency, r.channel_ref, r.done_at,
+       r.created_at, r.root_id
+  FROM payments.refund r;
+
+GRANT USAGE ON SCHEMA payments TO guilder_app;
+GRANT SELECT, INSERT, UPDATE ON payments.method, payments.intent, payments.attempt, payments.charge, payments.refund TO guilder_app;
+GRANT SELECT, INSERT ON payments.history, payments.channel_ref TO guilder_app;
+GRANT SELECT ON payments.payment_line, payments.refund_line TO guilder_app;

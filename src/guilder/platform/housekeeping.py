@@ -1,0 +1,32 @@
+"""What must not grow for ever: old answers, marks and finished jobs go."""
+
+from typing import Any
+
+from guilder.platform import telemetry
+from guilder.platform.db import Tx
+from guilder.platform.jobs import Loop
+from guilder.platform.sql import load
+
+Q = load(__package__)
+
+
+async def forget(rt: Any) -> int:
+    """Remove what its retention rule says is old."""
+
+    async def work(tx: Tx) -> None:
+        await tx.run(Q.forget_commit_marks)
+        await tx.run(Q.forget_answers, rt.settings.answers_kept_days)
+        await tx.run(Q.forget_jobs)
+
+    await rt.db.transact(work)
+    return 0
+
+
+async def measure(rt: Any) -> int:
+    """How old the oldest event is that a subscriber has yet to hear of."""
+    row = await rt.db.row(Q.count_outbox)
+    telemetry.OUTBOX_AGE.labels(rt.name).set(row["age_s"])
+    return 0
+
+
+LOOPS = (Loop("platform.forget", 300, forget), Loop("platform.measure", 5, measure))

@@ -1,0 +1,104 @@
+"""A POST of one phase: do it once per idempotency key, in one transaction of its own.
+
+    return await once(call, create)          # async def create(tx: Tx) -> Customer
+
+For everything that is not hot enough for a batch lane.  What `work` raises as Rejected is stored and replayed, too, after its writes
+are undone.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from guilder.core import ids
+from guilder.core.errors import Busy, GuilderError, Rejected
+from guilder.platform import context, idempotency
+from guilder.platform.context import Context
+from guilder.platform.db import Conflict, Contended, Database, Lost, Tx
+from guilder.platform.idempotency import Key, Reply
+from guilder.platform.sql import load
+from guilder.platform.web import Answer, Call, encode, render_error
+
+Q = load(__package__)
+
+
+def context_of(call: Call) -> Context:
+    """A new chain of work for a request, made current for its task."""
+    who = call.principal
+    about = context.mint(
+        request_id=call.request_id, idempotency_key=call.idempotency_key or "", traceparent=call.traceparent or "",
+        business_line=who.business_line, book_id=who.book_id, actor=ids.show("key", who.key_id), env=who.env.name,
+    )  # fmt: skip
+    context.enter(about)
+    return about
+
+
+def key_of(call: Call) -> Key:
+    """The idempotency key of a request, and what it is for."""
+    book, db = call.principal.book_id, call.principal.env.db
+    if call.idempotency_key is not None:
+        call.on_expanded = lambda body: _store_expanded(db, book, call.idempotency_key, body)
+    return Key(book, call.idempotency_key, call.fingerprint if call.idempotency_key else b"", call.request_id)
+
+
+def answer(reply: Reply) -> Answer:
+    """A stored or fresh reply as it goes out."""
+    return Answer(reply.status, reply.body, {"Idempotent-Replayed": "true"} if reply.replayed else None)
+
+
+async def once(call: Call, work: Callable[[Tx], Awaitable[msgspec.Struct]]) -> Answer:
+    """Run `work` once per key; replay its answer byte for byte.  Raises Busy, and what `work` raises beside Rejected."""
+    db: Database = call.principal.env.db
+    key = key_of(call)
+
+    async def attempt(tx: Tx) -> Reply:
+        [found] = await idempotency.look_many(tx, [key])
+        if isinstance(found, Reply):
+            return found
+        if isinstance(found, GuilderError):
+            raise _Known(found)
+        reply = Reply(200, encode(await work(tx)))
+        await idempotency.store_refused(tx, [(key, reply)])
+        return reply
+
+    for _ in range(3):
+        try:
+            return answer(await db.transact(attempt))
+        except _Known as known:
+            raise known.error from None
+        except Rejected as refusal:
+            return answer(await _store_refusal(db, key, refusal))
+        except (Conflict, Contended, Lost):
+            continue
+    raise Busy
+
+
+class _Known(Exception):
+    """What the key itself answers: not to be stored under it."""
+
+    def __init__(self, error: GuilderError) -> None:
+        self.error = error
+
+
+async def _store_refusal(db: Database, key: Key, refusal: Rejected) -> Reply:
+    rendered = render_error(refusal)
+    reply = Reply(rendered.status, rendered.body)
+    if key.key is None:
+        return reply
+
+    async def store(tx: Tx) -> Reply:
+        [found] = await idempotency.look_many(tx, [key])
+        if isinstance(found, Reply):
+            return found
+        await idempotency.store_refused(tx, [(key, reply)])
+        return reply
+
+    try:
+        return await db.transact(store)
+    except Conflict:
+        return reply
+
+
+async def _store_expanded(db: Database, book: Any, key: str | None, body: bytes) -> None:
+    await db.transact(lambda tx: tx.run(Q.replace_answer_body, book, key, body))
