@@ -3,6 +3,7 @@
 GUILDER_UPDATE_DOCS=1 pytest tests/clients    # writes docs/reference/clients.md anew
 """
 
+import fcntl
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -36,25 +38,31 @@ def find_uv() -> str | None:
 def environment(name: str) -> Path:
     """The Python of a client's environment, made when it is missing or its lock has changed."""
     home, lock = ROOT / ".venvs" / name, HERE / f"{name}.lock"
-    python, stamp = home / "bin" / "python", home / "installed.lock"
-    if stamp.exists() and stamp.read_bytes() == lock.read_bytes() and python.exists():
-        return python
+    home.parent.mkdir(exist_ok=True)
+    with (home.parent / f"{name}.making").open("w") as making:
+        fcntl.flock(making, fcntl.LOCK_EX)  # tests may run in several processes
+        stamp = home / "installed.lock"
+        if not stamp.exists() or stamp.read_bytes() != lock.read_bytes():
+            _make(home, lock)
+            stamp.write_bytes(lock.read_bytes())
+    return home / "bin" / "python"
+
+
+def _make(home: Path, lock: Path) -> None:
     uv = find_uv()
     if uv is None:
         _cannot("uv was not found, so the clients' environments cannot be made")
-    commands = [
+    python = str(home / "bin" / "python")
+    for command in (
         [uv, "venv", "-q", "--clear", "--python", sys.executable, str(home)],
-        [uv, "pip", "sync", "-q", "--require-hashes", "--python", str(python), str(lock)],
-    ]
-    for command in commands:
+        [uv, "pip", "sync", "-q", "--require-hashes", "--python", python, str(lock)],
+    ):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            _cannot(f"the environment of {name} could not be made: {done.stderr}")
-    stamp.write_bytes(lock.read_bytes())
-    return python
+            _cannot(f"the environment {home.name} could not be made: {done.stderr}")
 
 
-def _cannot(why: str) -> None:
+def _cannot(why: str) -> NoReturn:
     if is_ci():
         pytest.fail(why)
     pytest.skip(why)

@@ -27,8 +27,8 @@ Control API.  Errors are `{"error": text}` with 400, 403 or 404.
     POST /sim/dials {account, dials: {"[op:]name": {probability?, next?, seconds?}}} -> {dials: all that are turned}
          without probability (0 to 1) and next (so many times) a dial always strikes; others stay as they are
     GET  /sim/dials?account= -> {dials}        DELETE /sim/dials?account= -> {dials: {}}
-    GET  /sim/fired -> {fired: {"op:name": how often, ever}}
-    GET  /sim/book?account=&out_trade_no=&channel=&after= -> {trades: [...], after: out_trade_no | null}
+    GET  /sim/fired?account= -> {fired: {"op:name": how often, ever}}
+    GET  /sim/book?account=&out_trade_no=&channel=&after= -> {trades: [...], after: text | null}
          at most 1000; ask again with `after` for more.  A trade has the columns of its table and
          refunds: [columns], callbacks: [columns, fact: {...}, attempts: [{at, status, taken, forged, answer}]]
     POST /sim/accounts/{id}/close-day {day: "2026-01-31", remove?: n | [key], change?: n | {key: delta}, add?: n,

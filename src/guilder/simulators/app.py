@@ -12,11 +12,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from guilder.simulators import keys, trades
-from guilder.simulators.alipay import Alipay
+from guilder.simulators.alipay import Alipay, Gateway
 from guilder.simulators.control import Control
 from guilder.simulators.desk import Desk
 from guilder.simulators.phone import Phone
-from guilder.simulators.wechatpay import WeChatPay
+from guilder.simulators.wechatpay import Counter, WeChatPay
 
 
 def _platform_keys(desk: Desk) -> dict[str, str]:
@@ -48,8 +48,9 @@ def make_app(data: Path) -> Starlette:
     """The ASGI application over a data directory.  Call it inside the running event loop."""
     desk = Desk(data)
     platform = _platform_keys(desk)
-    desk.channels["wechatpay"] = WeChatPay(desk, platform)
-    desk.channels["alipay"] = Alipay(desk, platform)
+    wechatpay, alipay = WeChatPay(desk, platform), Alipay(desk, platform)
+    desk.channels |= {"wechatpay": wechatpay, "alipay": alipay}
+    gateway = Gateway(alipay)
     _restore_clock(desk)
 
     @contextlib.asynccontextmanager
@@ -65,9 +66,10 @@ def make_app(data: Path) -> Starlette:
         await desk.book.close()
 
     routes = [
-        *(route for channel in desk.channels.values() for route in channel.routes()),
-        *Phone(desk).routes(),
-        *Control(desk).routes(),
+        *Counter(wechatpay).routes(),
+        *gateway.routes(),
+        *Phone(desk, gateway).routes(),
+        *Control(desk, gateway).routes(),
         Route("/health", _healthy),
     ]
     app = Starlette(routes=routes, lifespan=lifespan)

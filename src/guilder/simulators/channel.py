@@ -3,9 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from starlette.responses import Response
-from starlette.routing import Route
-
 from guilder.simulators.model import Account, Callback, Facts, Refund, Trade
 from guilder.simulators.statements import Line
 
@@ -16,10 +13,6 @@ class Channel(Protocol):
     name: str
     retry_after_s: Sequence[int]  # between the tries of a callback
     refund_takes_s: float
-
-    def routes(self) -> list[Route]:
-        """The channel's own API."""
-        ...
 
     async def open_account(self, name: str, address: str, options: Mapping[str, str]) -> Account:
         """A new contract.  Raises ValueError on an option that the channel does not know."""
@@ -43,10 +36,6 @@ class Channel(Protocol):
 
     def accepted(self, status: int, body: bytes) -> bool:
         """Whether the merchant's answer to a callback ends the tries."""
-        ...
-
-    async def visit_page(self, params: Mapping[str, str], address: str) -> Response | None:
-        """Open the pay page that a shop has linked to, or None if the channel has no such pages."""
         ...
 
     def returns_to(self, trade: Trade) -> str:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from guilder.simulators import phone, statements
+from guilder.simulators.alipay import Gateway
 from guilder.simulators.clock import parse_ms
 from guilder.simulators.desk import Desk
 from guilder.simulators.dials import Setting
@@ -57,8 +58,8 @@ class _SetClock(msgspec.Struct, forbid_unknown_fields=True):
 class Control:
     """The operations of a test."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, desk: Desk, gateway: Gateway) -> None:
+        self._desk, self._gateway = desk, gateway
 
     def routes(self) -> list[Route]:
         """All addresses under /sim."""
@@ -107,7 +108,7 @@ class Control:
         ask = await _body(request, _Pay)
         trade = self._desk.book.find_trade(ask.account, ask.out_trade_no) if ask.account else None
         if trade is None and ask.code:
-            trade = await phone.scan(self._desk, ask.code)
+            trade = await phone.scan(self._desk, self._gateway, ask.code)
         if trade is None or (ask.channel and trade.channel != ask.channel):
             raise Wrong(404, "no such order")
         if ask.action not in phone.ACTIONS:
@@ -155,8 +156,8 @@ class Control:
         return {"dials": self._desk.dials.turn(self._account(request.query_params.get("account", "")), {})}
 
     async def fired(self, request: Request) -> object:
-        """How often each dial has struck, since this data directory began."""
-        return {"fired": dict(sorted(self._desk.dials.fired.items()))}
+        """How often each dial has struck, for one account or all, since this data directory began."""
+        return {"fired": self._desk.dials.fired(request.query_params.get("account"))}
 
     async def close_day(self, request: Request) -> object:
         """Freeze a day's statement, tampered with as asked."""
@@ -172,17 +173,18 @@ class Control:
             raise Wrong(400, str(error)) from error
 
     async def book(self, request: Request) -> object:
-        """The orders of an account with everything that belongs to them; a thousand at a time."""
+        """The orders with everything that belongs to them; a thousand at a time."""
         await self._desk.book.commit()
         query = request.query_params
-        where, values = ["out_trade_no > ?"], [query.get("after", "")]
+        account, _, out_trade_no = query.get("after", "").partition("/")
+        where, values = ["(account, out_trade_no) > (?, ?)"], [account, out_trade_no]
         for name in ("channel", "account", "out_trade_no"):
             if value := query.get(name):
                 where.append(f"{name} = ?")
                 values.append(value)
-        sql = f"SELECT * FROM trade WHERE {' AND '.join(where)} ORDER BY out_trade_no LIMIT {_PAGE}"  # noqa: S608
+        sql = f"SELECT * FROM trade WHERE {' AND '.join(where)} ORDER BY account, out_trade_no LIMIT {_PAGE}"  # noqa: S608
         found = [Trade(*row) for row in self._desk.book.rows(sql, *values)]
-        more = found[-1].out_trade_no if len(found) == _PAGE else None
+        more = f"{found[-1].account}/{found[-1].out_trade_no}" if len(found) == _PAGE else None
         return {"trades": [self._whole(trade) for trade in found], "after": more}
 
     def _whole(self, trade: Trade) -> dict[str, Any]:

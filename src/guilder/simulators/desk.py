@@ -1,9 +1,6 @@
 """The desk: what a channel's operations have at hand.  One per process."""
 
-from collections.abc import Mapping
 from pathlib import Path
-
-from starlette.responses import Response
 
 from guilder.simulators.book import Book
 from guilder.simulators.callbacks import Courier
@@ -25,13 +22,6 @@ class Desk:
         self.keys = KeyPool()
         self.channels: dict[str, Channel] = {}
         self.courier = Courier(self.book, self.clock, self.dials, self.channels)
-
-    async def visit_page(self, params: Mapping[str, str], address: str) -> Response:
-        """Open a channel's pay page by the parameters of its URL, as a browser would."""
-        for channel in self.channels.values():
-            if (reply := await channel.visit_page(params, address)) is not None:
-                return reply
-        return Response(status_code=404)
 
     def channel_of(self, trade: Trade) -> Channel:
         """The channel of a trade."""

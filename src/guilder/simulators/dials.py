@@ -136,13 +136,11 @@ class Dials:
         self._settings: dict[str, dict[str, Setting]] = {}
         for account in book.accounts.values():
             self._settings[account.id] = msgspec.json.decode(account.dials, type=dict[str, Setting])
-        self.fired: Counter[str] = Counter()
         self._struck: Counter[tuple[str, str, str, str]] = Counter()
         for account_id, out_trade_no, body in book.rows(
             "SELECT account, out_trade_no, body FROM entry WHERE kind = 'dial'"
         ):
             fact = msgspec.json.decode(body)
-            self.fired[f"{fact['op']}:{fact['dial']}"] += 1
             self._struck[account_id, out_trade_no, fact["op"], fact["dial"]] += 1
 
     def turn(self, account: Account, settings: dict[str, Setting]) -> dict[str, Setting]:
@@ -181,9 +179,16 @@ class Dials:
 
     def count(self, account: str, out_trade_no: str, op: str, name: str) -> None:
         """Note that a dial has struck."""
-        self.fired[f"{op}:{name}"] += 1
         self._struck[account, out_trade_no, op, name] += 1
         self._book.note("dial", account, out_trade_no, op=op, dial=name)
+
+    def fired(self, account: str | None) -> dict[str, int]:
+        """How often each dial has struck, keyed `operation:name`, for one account or for all."""
+        counts: Counter[str] = Counter()
+        for (of, _, op, name), count in self._struck.items():
+            if account in (None, of):
+                counts[f"{op}:{name}"] += count
+        return dict(sorted(counts.items()))
 
     def _drawn(self, account: Account, op: str, among: dict[str, Spec]) -> list[Dial]:
         drawn: list[Dial] = []

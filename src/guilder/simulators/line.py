@@ -4,9 +4,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 
 class Line(HttpToolsProtocol):
-    """Puts the transport into each request's scope, under `extensions["guilder.line"]`."""
+    """Puts the transport into each request's scope, under `extensions["guilder.line"]["transport"]`."""
 
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
-        self.scope["extensions"] = {"guilder.line": self.transport}  # type: ignore[typeddict-item]
+        self.scope["extensions"] = {"guilder.line": {"transport": self.transport}}

@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from guilder.simulators import trades
+from guilder.simulators.alipay import Gateway
 from guilder.simulators.desk import Desk
 from guilder.simulators.model import Trade
 from guilder.simulators.statements import yuan
@@ -73,18 +74,19 @@ _WORDS = {
         "again": "Open the order again",
     },
 }
+_KEEP = {"Cache-Control": "max-age=3600"}
 _FILES = resources.files(__package__)
 _PAGES = jinja2.Environment(loader=jinja2.PackageLoader(__package__), autoescape=True, trim_blocks=True)
 
 
-async def scan(desk: Desk, code: str) -> Trade | None:
+async def scan(desk: Desk, gateway: Gateway, code: str) -> Trade | None:
     """The trade behind a code; opening one is what makes it exist at Alipay.  Does not commit.
 
     `code` is WeChat's code_url, Alipay's qr_code, a page's token, or the whole URL of a page.pay request.
     """
     if "gateway.do?" in code:
         parts = urlsplit(code)
-        reply = await desk.visit_page(dict(parse_qsl(parts.query)), f"{parts.scheme}://{parts.netloc}")
+        reply = await gateway.perform(dict(parse_qsl(parts.query)), f"{parts.scheme}://{parts.netloc}")
         code = dict(parse_qsl(urlsplit(reply.headers.get("location", "")).query)).get("code", "")
     trade = desk.book.find_trade_by_token(code)
     if trade is not None:
@@ -104,25 +106,28 @@ def act(desk: Desk, trade: Trade, action: str, payer: str = "") -> None:
 class Phone:
     """The page."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._css = _FILES.joinpath("static/phone.css").read_bytes()
+    def __init__(self, desk: Desk, gateway: Gateway) -> None:
+        self._desk, self._gateway = desk, gateway
+        self._files = {
+            name: Response(_FILES.joinpath("static", name).read_bytes(), media_type=kind, headers=_KEEP)
+            for name, kind in (("phone.css", "text/css"), ("phone.svg", "image/svg+xml"))
+        }
 
     def routes(self) -> list[Route]:
         """The page, its form's target and its style."""
         return [
             Route("/phone", self.show, methods=["GET"]),
             Route("/phone", self.press, methods=["POST"]),
-            Route("/phone.css", self.style, methods=["GET"]),
+            *(Route(f"/{name}", self.file, methods=["GET"]) for name in self._files),
         ]
 
-    async def style(self, request: Request) -> Response:
-        """The one style sheet."""
-        return Response(self._css, media_type="text/css", headers={"Cache-Control": "max-age=3600"})
+    async def file(self, request: Request) -> Response:
+        """The style sheet and the icon."""
+        return self._files[request.url.path.removeprefix("/")]
 
     async def show(self, request: Request) -> Response:
         """GET /phone?code=: what is to be paid, or what became of it (`seen=1` after a press)."""
-        trade = await scan(self._desk, request.query_params.get("code", ""))
+        trade = await scan(self._desk, self._gateway, request.query_params.get("code", ""))
         await self._desk.book.commit()
         return self._page(request, trade, seen="seen" in request.query_params)
 

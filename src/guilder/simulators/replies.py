@@ -44,7 +44,7 @@ class Silence(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the way a dead line does.  Needs `line.Line` as the server's protocol."""
         if not self._hang:
-            scope["extensions"]["guilder.line"].close()
+            scope["extensions"]["guilder.line"]["transport"].close()
         while (await receive())["type"] != "http.disconnect":
             pass
 

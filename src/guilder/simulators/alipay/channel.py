@@ -6,11 +6,9 @@ from urllib.parse import urlencode
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import rsa
-from starlette.responses import Response
-from starlette.routing import Route
 
 from guilder.simulators import dials, keys
-from guilder.simulators.alipay import gateway, signing, statement
+from guilder.simulators.alipay import signing, statement
 from guilder.simulators.clock import stamp
 from guilder.simulators.desk import Desk
 from guilder.simulators.model import Account, Callback, Facts, Refund, Trade
@@ -29,13 +27,8 @@ class Alipay:
         self.desk = desk
         self.key = keys.load_private(platform["alipay_key"])
         self._public_pem = keys.public_pem(self.key.public_key())
-        self.gateway = gateway.Gateway(self)
         self._merchant_keys: dict[str, rsa.RSAPublicKey] = {}
         self._settings: dict[str, dict[str, str]] = {}
-
-    def routes(self) -> list[Route]:
-        """The gateway and the place where bills are fetched."""
-        return self.gateway.routes()
 
     async def open_account(self, name: str, address: str, options: Mapping[str, str]) -> Account:
         """An application of a merchant.  There are no options."""
@@ -146,10 +139,6 @@ class Alipay:
     def accepted(self, status: int, body: bytes) -> bool:
         """Only the seven letters `success` end the tries."""
         return status == 200 and body.strip() == b"success"
-
-    async def visit_page(self, params: Mapping[str, str], address: str) -> Response | None:
-        """Open a page.pay URL."""
-        return await self.gateway.perform(dict(params), address)
 
     def returns_to(self, trade: Trade) -> str:
         """The shop's return_url with signed parameters; not a proof of payment."""

@@ -2,7 +2,6 @@
 
 import os
 import time
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -11,12 +10,10 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from guilder.simulators.alipay import signing
+from guilder.simulators.alipay.channel import Alipay
 from guilder.simulators.alipay.operations import OPERATIONS, Ask, Failed, Operations
 from guilder.simulators.model import Account
 from guilder.simulators.replies import Said, answer
-
-if TYPE_CHECKING:
-    from guilder.simulators.alipay.channel import Alipay
 
 _JSON = {"Content-Type": "application/json;charset=utf-8"}
 _HTML_METHODS = ("alipay.trade.page.pay",)
@@ -26,7 +23,7 @@ _BILL_VALID_S = 30
 class Gateway:
     """Where merchants' requests and payers' browsers arrive."""
 
-    def __init__(self, channel: "Alipay") -> None:
+    def __init__(self, channel: Alipay) -> None:
         self._channel = channel
         self._desk = channel.desk
         self._operations = Operations(channel)

@@ -9,18 +9,16 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
 import msgspec
 
 from guilder.simulators import dials, statements, trades
+from guilder.simulators.alipay.channel import Alipay
 from guilder.simulators.clock import day_bounds, day_of, parse_stamp, stamp
 from guilder.simulators.model import Account, Refund, Trade
 from guilder.simulators.statements import yuan
-
-if TYPE_CHECKING:
-    from guilder.simulators.alipay.channel import Alipay
 
 Content = dict[str, Any]
 _AMOUNT = re.compile(r"(\d{1,9})(?:\.(\d{1,2}))?")
@@ -79,7 +77,7 @@ class Ask:
 class Operations:
     """What the gateway can do."""
 
-    def __init__(self, channel: "Alipay") -> None:
+    def __init__(self, channel: Alipay) -> None:
         self._channel = channel
         self._desk = channel.desk
 

@@ -9,7 +9,6 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from starlette.responses import Response
-from starlette.routing import Route
 
 from guilder.simulators import dials, keys
 from guilder.simulators.clock import rfc3339
@@ -17,7 +16,7 @@ from guilder.simulators.desk import Desk
 from guilder.simulators.model import Account, Callback, Facts, Refund, Trade
 from guilder.simulators.replies import Said
 from guilder.simulators.statements import Line
-from guilder.simulators.wechatpay import operations, signing, statement
+from guilder.simulators.wechatpay import signing, statement
 
 STATES = {"waiting": "NOTPAY", "paid": "SUCCESS", "closed": "CLOSED", "declined": "PAYERROR"}
 _SAYS = {
@@ -33,31 +32,24 @@ class WeChatPay:
     """The channel.  One key pair signs for merchants who trust its public key, one for those with certificates."""
 
     name = "wechatpay"
-    retry_after_s: Sequence[int] = (
-        *(15, 15, 30, 180, 600, 1200, 1800, 1800, 1800, 3600, 10800, 10800, 10800, 21600, 21600),
-    )
+    retry_after_s: Sequence[int] = [15, 15, 30, 180, 600, 1200, *[1800] * 3, 3600, *[10800] * 3, *[21600] * 2]
     refund_takes_s = 0.3
 
     def __init__(self, desk: Desk, platform: Mapping[str, str]) -> None:
         """`platform` has the PEMs `wechatpay_key`, `wechatpay_certified_key` and `wechatpay_certificate`."""
         self.desk = desk
-        self._signers: dict[str, tuple[rsa.RSAPrivateKey, str]] = {}
         key = keys.load_private(platform["wechatpay_key"])
         self._public_pem = keys.public_pem(key.public_key())
         # The id is derived from the key, so that it is as long-lived as the key.
         self._public_id = f"PUB_KEY_ID_{int.from_bytes(self._public_pem.encode()[-60:-30]) % 10**28:028d}"
-        self.certificate = platform["wechatpay_certificate"]
+        self._certificate = platform["wechatpay_certificate"]
         certified = keys.load_private(platform["wechatpay_certified_key"])
-        self._signers = {
+        self._signers: dict[str, tuple[rsa.RSAPrivateKey, str]] = {
             "public_key": (key, self._public_id),
-            "certificate": (certified, keys.serial_of(self.certificate)),
+            "certificate": (certified, keys.serial_of(self._certificate)),
         }
         self._merchant_keys: dict[str, rsa.RSAPublicKey] = {}
         self._settings: dict[str, dict[str, str]] = {}
-
-    def routes(self) -> list[Route]:
-        """The APIv3 addresses."""
-        return operations.routes(self)
 
     async def open_account(self, name: str, address: str, options: Mapping[str, str]) -> Account:
         """A direct merchant.  Option `trust`: public_key (default) or certificate."""
@@ -104,10 +96,10 @@ class WeChatPay:
 
     def certificates(self, account: Account) -> Facts:
         """The reply of /v3/certificates."""
-        certificate = x509.load_pem_x509_certificate(self.certificate.encode())
-        box = signing.encrypt(self.settings(account)["apiv3_key"], self.certificate.encode(), "certificate")
+        certificate = x509.load_pem_x509_certificate(self._certificate.encode())
+        box = signing.encrypt(self.settings(account)["apiv3_key"], self._certificate.encode(), "certificate")
         item = {
-            "serial_no": keys.serial_of(self.certificate),
+            "serial_no": keys.serial_of(self._certificate),
             "effective_time": rfc3339(int(certificate.not_valid_before_utc.timestamp() * 1000)),
             "expire_time": rfc3339(int(certificate.not_valid_after_utc.timestamp() * 1000)),
             "encrypt_certificate": box,
@@ -200,10 +192,6 @@ class WeChatPay:
     def accepted(self, status: int, body: bytes) -> bool:
         """Any 2xx is an answer; WeChat Pay does not look at its body."""
         return 200 <= status < 300
-
-    async def visit_page(self, params: Mapping[str, str], address: str) -> Response | None:
-        """WeChat Pay has no pages for a desk's browser."""
-        return None
 
     def returns_to(self, trade: Trade) -> str:
         """A QR code is paid on the phone that scanned it: nobody goes anywhere."""

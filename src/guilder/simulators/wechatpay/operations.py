@@ -6,7 +6,7 @@ import os
 import re
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -18,9 +18,7 @@ from guilder.simulators.clock import day_bounds, day_of, parse_ms, rfc3339
 from guilder.simulators.model import Account, Refund, Trade
 from guilder.simulators.replies import Said, answer, say
 from guilder.simulators.wechatpay import signing
-
-if TYPE_CHECKING:
-    from guilder.simulators.wechatpay.channel import WeChatPay
+from guilder.simulators.wechatpay.channel import WeChatPay
 
 _OUT_TRADE_NO = re.compile(r"[0-9A-Za-z_\-|*]{6,32}")
 _OUT_REFUND_NO = re.compile(r"[0-9A-Za-z_\-|*@]{1,64}")
@@ -75,23 +73,6 @@ class _Close(msgspec.Struct):
     mchid: str
 
 
-def routes(channel: "WeChatPay") -> list[Route]:
-    """All addresses of the channel."""
-    counter = Counter(channel)
-    pay = "/v3/pay/transactions"
-    return [
-        Route(f"{pay}/native", counter.native, methods=["POST"]),
-        Route(f"{pay}/out-trade-no/{{out_trade_no}}", counter.query, methods=["GET"]),
-        Route(f"{pay}/id/{{transaction_id}}", counter.query, methods=["GET"]),
-        Route(f"{pay}/out-trade-no/{{out_trade_no}}/close", counter.close, methods=["POST"]),
-        Route("/v3/refund/domestic/refunds", counter.refund, methods=["POST"]),
-        Route("/v3/refund/domestic/refunds/{out_refund_no}", counter.query_refund, methods=["GET"]),
-        Route("/v3/bill/tradebill", counter.bill, methods=["GET"]),
-        Route("/v3/billdownload/file", counter.download, methods=["GET"]),
-        Route("/v3/certificates", counter.certificates, methods=["GET"]),
-    ]
-
-
 def _read(body: bytes, form: Any) -> Any:
     try:
         return msgspec.json.decode(body, type=form)
@@ -102,10 +83,25 @@ def _read(body: bytes, form: Any) -> Any:
 class Counter:
     """Where merchants' requests arrive."""
 
-    def __init__(self, channel: "WeChatPay") -> None:
+    def __init__(self, channel: WeChatPay) -> None:
         self._channel = channel
         self._desk = channel.desk
         self._bills: dict[str, tuple[float, bytes]] = {}
+
+    def routes(self) -> list[Route]:
+        """The APIv3 addresses."""
+        pay, refunds = "/v3/pay/transactions", "/v3/refund/domestic/refunds"
+        return [
+            Route(f"{pay}/native", self.native, methods=["POST"]),
+            Route(f"{pay}/out-trade-no/{{out_trade_no}}", self.query, methods=["GET"]),
+            Route(f"{pay}/id/{{transaction_id}}", self.query, methods=["GET"]),
+            Route(f"{pay}/out-trade-no/{{out_trade_no}}/close", self.close, methods=["POST"]),
+            Route(refunds, self.refund, methods=["POST"]),
+            Route(f"{refunds}/{{out_refund_no}}", self.query_refund, methods=["GET"]),
+            Route("/v3/bill/tradebill", self.bill, methods=["GET"]),
+            Route("/v3/billdownload/file", self.download, methods=["GET"]),
+            Route("/v3/certificates", self.certificates, methods=["GET"]),
+        ]
 
     async def _admit(self, request: Request) -> Account:
         """The account that signed this request.  Raises Refused SIGN_ERROR."""
