@@ -2,7 +2,6 @@
 
 import hashlib
 
-import msgspec
 import pytest
 import stripe
 from stripe._api_version import _ApiVersion
@@ -160,14 +159,18 @@ def test_what_is_gone_stays_an_id(client: stripe.StripeClient, running: Running)
     assert isinstance(found.latest_charge, stripe.Charge)
 
 
-def test_a_handler_may_keep_the_expanded_answer(client: stripe.StripeClient, running: Running) -> None:
-    running.shelf.stored.clear()
+def test_a_stored_answer_is_expanded_once_and_replayed_as_it_was(client: stripe.StripeClient, running: Running) -> None:
+    intent = running.shelf.put(1)
 
-    made = client.v1.payment_intents.create({"amount": 5, "currency": "cny", "expand": ["customer"]})
-    client.v1.payment_intents.create({"amount": 5, "currency": "cny"})
+    first = client.v1.payment_intents.cancel(intent.id, {"expand": ["customer"]}, {"idempotency_key": "stop"})
+    running.shelf.loads.clear()
+    again = client.v1.payment_intents.cancel(intent.id, {"expand": ["customer"]}, {"idempotency_key": "stop"})
 
-    [kept] = running.shelf.stored
-    assert msgspec.json.decode(kept)["customer"]["id"] == made.customer.id  # type: ignore[union-attr]
+    assert isinstance(first.customer, stripe.Customer)
+    assert again.last_response is not None
+    assert again.last_response.body.encode() == running.shelf.answers["stop"]
+    assert again.last_response.headers["Idempotent-Replayed"] == "true"
+    assert (again.customer, running.shelf.loads) == (first.customer, [])
 
 
 @pytest.mark.parametrize(

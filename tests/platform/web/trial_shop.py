@@ -12,6 +12,7 @@ from guilder.core import errors
 from guilder.core.ids import new_id, show
 from guilder.core.page import turn
 from guilder.platform.web import (
+    Answer,
     Call,
     Currency,
     Listing,
@@ -25,6 +26,7 @@ from guilder.platform.web import (
     Url,
     api_key,
     build,
+    encode,
     expands,
     listing,
     merge_metadata,
@@ -130,7 +132,7 @@ class Shelf:
     customers: dict[str, Customer] = field(default_factory=dict)
     keys: dict[str, bytes] = field(default_factory=dict)
     loads: list[tuple[str, list[str]]] = field(default_factory=list)
-    stored: list[bytes] = field(default_factory=list)
+    answers: dict[str, bytes] = field(default_factory=dict)
     last: Call | None = None
 
     def put(self, amount: int) -> PaymentIntent:
@@ -197,11 +199,6 @@ def shop(shelf: Shelf) -> Starlette:
             body.description or None,
             merge_metadata({}, body.metadata),
         )
-
-        async def keep(body: bytes) -> None:
-            shelf.stored.append(body)
-
-        call.on_expanded = keep
         return intent
 
     @route("GET", "/v1/payment_intents", scope="payments:read", query=ListIntents, answer=Listing[PaymentIntent])
@@ -242,9 +239,20 @@ def shop(shelf: Shelf) -> Starlette:
         return intent
 
     @route("POST", "/v1/payment_intents/{intent:pi}/cancel", scope="payments:write", answer=PaymentIntent)
-    async def cancel_payment_intent(call: Call) -> PaymentIntent:
-        """Cancel a PaymentIntent."""
-        return found(call)
+    async def cancel_payment_intent(call: Call) -> Answer:
+        """Cancel a PaymentIntent. The answer is stored under its key and replayed."""
+        key, body = call.idempotency_key, encode(found(call))
+        if key is None:
+            return Answer(200, body)
+        if key in shelf.answers:
+            return Answer(200, shelf.answers[key], {"Idempotent-Replayed": "true"})
+        shelf.answers[key] = body
+
+        async def keep(expanded: bytes) -> None:
+            shelf.answers[key] = expanded
+
+        call.on_expanded = keep
+        return Answer(200, body)
 
     def loader(prefix: str, things: Mapping[str, msgspec.Struct]) -> Resource:
         async def load_many(call: Call, ids: Sequence[str]) -> dict[str, msgspec.Struct]:

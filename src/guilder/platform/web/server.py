@@ -33,7 +33,7 @@ class BoundedHttp(HttpToolsProtocol):
     _loose_bytes = 0  # received for this request and not part of its body
     _deadline: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
         self._wait()
 
