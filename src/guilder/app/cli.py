@@ -2,8 +2,9 @@
 
 import asyncio
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +14,9 @@ from guilder.platform import settings
 from guilder.platform.cluster import EmbeddedError
 from guilder.platform.runtime import RuntimeFailure
 from guilder.platform.settings import Settings
+
+if TYPE_CHECKING:
+    from guilder.app.provision import Demo
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 out = Console(highlight=False)
@@ -28,32 +32,37 @@ def up() -> None:
     from guilder.app import up as starting
 
     s = _settings()
-
-    async def ready(demo: object) -> None:
-        _welcome(s, demo)
-
-    with starting.held(s):
+    with starting.held(s) as state:
         sockets = starting.Sockets.open(s)
-        asyncio.run(starting.up(s, sockets, say=_say, ready=ready))
+        s = msgspec.structs.replace(s, **sockets.ports())
+
+        async def ready(demo: "Demo | None") -> None:
+            starting.note_addresses(s, state, demo)
+            _welcome(s, demo)
+
+        try:
+            asyncio.run(starting.up(s, sockets, say=_say, ready=ready))
+        finally:
+            (state / "up.json").unlink(missing_ok=True)
 
 
 def _say(line: str) -> None:
     sys.stderr.write(f"  · {line}\n")
 
 
-def _welcome(s: Settings, demo: object) -> None:
-    from guilder.app.provision import Demo
-
+def _welcome(s: Settings, demo: "Demo | None") -> None:
     table = Table(show_header=False, box=None, padding=(0, 2))
+    for _ in range(3):
+        table.add_column(no_wrap=True, overflow="fold")
     table.add_row("API", f"{s.api_url}/v1", "reference at /reference")
     table.add_row("Cashier", s.cashier_url, "where payers pay")
-    if isinstance(demo, Demo):
+    if demo is not None:
         table.add_row("Simulators", s.simulator_url, "WeChat Pay and Alipay; no money moves")
         table.add_row("Metrics", f"http://{s.host}:{s.metrics_port}/metrics", "")
         table.add_row("Merchant", demo.merchant, "Demo Shop")
         table.add_row("Test key", demo.secret_key, "")
     out.print("\n[bold]Guilder is up.[/bold]  Ctrl-C ends it; `make demo` shows a payment from end to end.\n")
-    out.print(table)
+    Console(highlight=False, width=120, soft_wrap=True).print(table)
     out.print()
 
 

@@ -37,7 +37,7 @@ async def demo_merchant(s: Settings) -> Demo:
             return demo
     async with environments.open_world(s) as world:
         demo = await make_merchant(world, "Demo Shop")
-    _keep(file, msgspec.json.encode(demo))
+    keep(file, msgspec.json.encode(demo))
     return demo
 
 
@@ -70,7 +70,7 @@ async def make_merchant(
     )
 
 
-def _keep(file: Path, content: bytes) -> None:
+def keep(file: Path, content: bytes) -> None:
     """Write a file that only its owner reads."""
     new = file.with_suffix(".new")
     handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -112,6 +112,17 @@ async def up(
     )  # fmt: skip
 
 
+def note_addresses(s: Settings, state: Path, demo: Demo | None) -> None:
+    """Write where everything serves to `up.json`, for other programs on this machine."""
+    addresses = {
+        "api": s.api_url,
+        "cashier": s.cashier_url,
+        "simulators": s.simulator_url,
+        "metrics": f"http://{s.host}:{s.metrics_port}",
+    }
+    provision.keep(state / "up.json", msgspec.json.encode({**addresses, "demo": demo, "pid": os.getpid()}))
+
+
 @contextlib.contextmanager
 def held(s: Settings) -> Iterator[Path]:
     """The state folder, for this supervisor alone."""

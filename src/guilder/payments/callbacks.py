@@ -92,6 +92,10 @@ async def hear(rt: Env, account: ChannelAccount, inbound: Inbound) -> HttpReply:
         telemetry.CALLBACKS.labels(channel, "not_stored").inc()
         log.warning("a callback of %s was not stored, and will come again: %s", channel, error)
         return account.channel.ack(stored=False)
+    except Exception:
+        telemetry.CALLBACKS.labels(channel, "not_stored").inc()
+        log.exception("a callback of %s was not stored, and will come again", channel)
+        return account.channel.ack(stored=False)
     telemetry.CALLBACKS.labels(channel, "case" if stored.case or not stored.found else "stored").inc()
     reach("ntf.before_ack")
     return account.channel.ack(stored=True)
