@@ -2,6 +2,8 @@
 
 import http.client
 import sqlite3
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -77,6 +79,12 @@ def test_a_restarted_process_carries_on(own_sim: Simulators, shop: Shop) -> None
     assert merchant.query("CLOSED1")[1]["trade_state"] == "SUCCESS"
     own_sim.post("/sim/pay", code=order["code_url"])
     assert merchant.query("WAITING1")[1]["trade_state"] == "SUCCESS"
+
+
+def test_a_book_has_one_owner(sim: Simulators) -> None:
+    command = [sys.executable, "-m", "guilder.simulators", "--port", "0", "--data", str(sim.data)]
+    second = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (second.returncode, second.stderr) == (1, f"guilder.simulators: another process is using {sim.data}\n")
 
 
 def test_the_book_only_grows(own_sim: Simulators) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import socket
+import sys
 from pathlib import Path
 
 import uvicorn
@@ -18,7 +19,11 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8002)
     parser.add_argument("--fd", type=int, help="an inherited listening socket, instead of host and port")
     parser.add_argument("--data", type=Path, required=True, help="where the book lives")
-    uvloop.run(_serve(parser.parse_args()))
+    options = parser.parse_args()
+    try:
+        uvloop.run(_serve(options))
+    except BlockingIOError:
+        sys.exit(f"guilder.simulators: another process is using {options.data}")
 
 
 async def _serve(options: argparse.Namespace) -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import traceback
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -39,6 +41,13 @@ def _restore_clock(desk: Desk) -> None:
         desk.clock.set(msgspec.json.decode(body)["offset_ms"])
 
 
+def _stop_unless_cancelled(agenda: asyncio.Task[None]) -> None:
+    """Without its agenda a channel would fall silent unnoticed: better that the process ends."""
+    if not agenda.cancelled():
+        traceback.print_exception(agenda.exception())
+        os._exit(70)
+
+
 async def _healthy(request: Request) -> Response:
     """GET /health: 200 once the book is open."""
     return PlainTextResponse("ok\n")
@@ -60,6 +69,7 @@ def make_app(data: Path) -> Starlette:
         desk.courier.resume()
         desk.keys.fill()
         agenda = asyncio.create_task(desk.clock.run())
+        agenda.add_done_callback(_stop_unless_cancelled)
         yield
         agenda.cancel()
         await desk.courier.close()

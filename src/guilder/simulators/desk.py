@@ -1,5 +1,6 @@
 """The desk: what a channel's operations have at hand.  One per process."""
 
+import fcntl
 from pathlib import Path
 
 from guilder.simulators.book import Book
@@ -15,7 +16,10 @@ class Desk:
     """Book, clock, dials, courier and the channels that share them."""
 
     def __init__(self, data: Path) -> None:
+        """Open the data directory.  Raises `BlockingIOError` when another process has it."""
         data.mkdir(parents=True, exist_ok=True)
+        self._lock = (data / "lock").open("w")
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # gone with the process, however that ends
         self.clock = Clock()
         self.book = Book(data / "book.sqlite3", self.clock.now)
         self.dials = Dials(self.book)
