@@ -1,6 +1,6 @@
 """RSA-SHA256 as WeChat Pay and Alipay both use it: PKCS #1 v1.5 over SHA-256, in base64.
 
-Keys are parsed once, when an adapter is made; a signature costs 0.9 ms with RSA-2048 and a verification a twentieth of it.
+Keys are parsed once, when an adapter is made.  A signature with RSA-2048 is nine tenths of what an ask costs; a verification is a tenth of that.
 """
 
 import base64
