@@ -1,6 +1,7 @@
 """RSA-SHA256 as WeChat Pay and Alipay both use it: PKCS #1 v1.5 over SHA-256, in base64.
 
-Keys are parsed once, when an adapter is made.  A signature with RSA-2048 is nine tenths of what an ask costs; a verification is a tenth of that.
+Keys are parsed once, when an adapter is made.  One RSA-2048 signature is most of what an ask costs; a verification is a tenth
+of it.
 """
 
 import base64

@@ -199,12 +199,12 @@ class Callback(msgspec.Struct, frozen=True):
         )
 
     def refund(self) -> Outcome:
-        """Its refund_fee is the sum so far, so the refund's own amount is not said."""
+        """Its refund_fee is the sum so far, so the refund's own amount is not said.  gmt_refund has a fraction of a second."""
         return Outcome(
             State.SUCCEEDED if self.trade_status in TRADE_STATUS else State.UNKNOWN,
             key=self.out_biz_no or None,
             channel_ref=self.trade_no,
             account_ref=self.seller_id,
             app_ref=self.app_id,
-            at=beijing_instant(self.gmt_refund.partition(".")[0]) if self.gmt_refund else None,  # 2016-05-05 14:05:31.123
+            at=beijing_instant(self.gmt_refund.partition(".")[0]) if self.gmt_refund else None,
         )
