@@ -1,33 +1,26 @@
-"""Everything, running: PostgreSQL, API, cashier, worker and simulators, as `guilder up` starts them, on free ports.
+"""Everything, running, and what tests do to it.
 
-stack = start_stack(folder, GUILDER_API_WORKERS="2")
 shop = await stack.merchant()
 shop.client().v1.payment_intents.create(...)
 """
 
 import asyncio
-import contextlib
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import stripe
 
-from guilder.app import environments, provision
+from guilder.app import environments, installation, provision
 from guilder.app.environments import World
+from guilder.app.installation import Installation
 from guilder.core import ids
-from guilder.platform import settings
-
-READY_S = 120
 
 
 @dataclass
@@ -42,8 +35,10 @@ class Shop:
         return self.demo.secret_key
 
     @property
-    def book_id(self) -> Any:
-        return ids.read("acct", self.demo.merchant)
+    def book_id(self) -> UUID:
+        book = ids.read("acct", self.demo.merchant)
+        assert book is not None
+        return book
 
     def client(self, **options: Any) -> stripe.StripeClient:
         """The official SDK, pointed at this stack."""
@@ -54,33 +49,24 @@ class Shop:
 class Stack:
     """A running installation."""
 
-    state: Path
-    environ: dict[str, str]
-    process: subprocess.Popen[bytes]
-    addresses: dict[str, Any] = field(default_factory=dict)
+    it: Installation
 
     @property
     def api(self) -> str:
-        return self.addresses["api"]
+        return self.it.at.api
 
     @property
     def cashier(self) -> str:
-        return self.addresses["cashier"]
+        return self.it.at.cashier
 
     @property
     def simulators(self) -> str:
-        return self.addresses["simulators"]
-
-    def settings(self) -> settings.Settings:
-        """As its processes see them."""
-        ports = {f"{name}_port": int(self.addresses[key].rsplit(":", 1)[1]) for name, key in
-                 (("api", "api"), ("cashier", "cashier"), ("simulators", "simulators"), ("metrics", "metrics"))}  # fmt: skip
-        return settings.load(self.environ, **ports)
+        return self.it.at.simulators
 
     @asynccontextmanager
     async def world(self) -> AsyncIterator[World]:
         """The same environments, opened in this process: to look into the database, or to make merchants."""
-        async with environments.open_world(self.settings()) as world:
+        async with environments.open_world(self.it.settings()) as world:
             yield world
 
     async def merchant(self, name: str = "Shop", **options: Any) -> Shop:
@@ -99,66 +85,17 @@ class Stack:
             return json.loads(text) if text else None
 
     def pay(self, next_action: Any, action: str = "pay") -> Any:
-        """What the payer does with the code of a WeChat Pay payment."""
-        return self.simulator(
-            "/sim/pay",
-            {"channel": "wechatpay", "code": next_action["wechat_pay_display_qr_code"]["data"], "action": action},
-        )
-
-    def stop(self) -> None:
-        """End it as Ctrl-C does."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(30)
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-
-    def logs(self) -> str:
-        """The end of every log, for a failing test."""
-        return "\n".join(
-            f"== {f.name}\n{f.read_text(errors='replace')[-3000:]}" for f in sorted((self.state / "logs").glob("*.log"))
-        )
-
-
-def start_stack(folder: Path, **environ: str) -> Stack:
-    """Start an installation with its data in `folder`; `environ` are settings as the environment says them."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("GUILDER_")}
-    ports = {f"GUILDER_{name}_PORT": "0" for name in ("API", "CASHIER", "SIMULATORS", "METRICS")}
-    ours = {**ports, "GUILDER_STATE": str(folder), "GUILDER_ENVIRONMENTS": "test", **environ}
-    said = folder.with_name(folder.name + ".out")
-    folder.mkdir(parents=True, exist_ok=True)
-    with said.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "guilder.app.cli", "up"],
-            env=clean | ours,
-            stdout=out,
-            stderr=out,
-            stdin=subprocess.DEVNULL,
-        )
-    stack = Stack(folder, ours, process)
-    deadline = time.monotonic() + READY_S
-    while not (folder / "up.json").exists():
-        if process.poll() is not None or time.monotonic() > deadline:
-            stack.stop()
-            raise RuntimeError(f"the stack did not start:\n{said.read_text()}\n{stack.logs()}")
-        time.sleep(0.05)
-    stack.addresses = json.loads((folder / "up.json").read_text())
-    return stack
+        """What the payer does with the code of a payment."""
+        kind = next_action["type"]
+        code = next_action[kind]["url" if kind == "alipay_handle_redirect" else "data"]
+        return self.simulator("/sim/pay", {"code": code, "action": action})
 
 
 @contextmanager
 def running(folder: Path, **environ: str) -> Iterator[Stack]:
     """A stack for the length of a test; its database goes with it."""
-    from guilder.platform import embedded
-
-    stack = start_stack(folder, **environ)
-    try:
-        yield stack
-    finally:
-        stack.stop()
-        embedded.destroy(folder)
+    with installation.running(folder, **environ) as it:
+        yield Stack(it)
 
 
 async def eventually(look: Any, *, within_s: float = 15, every_s: float = 0.05) -> Any:

@@ -457,7 +457,7 @@ def cursor(page: Any, prefix: str) -> tuple[UUID | None, UUID | None, datetime |
     for name, value in (("starting_after", page.after), ("ending_before", page.before)):
         id = ids.read(prefix, value) if value is not None else None
         if value is not None and id is None:
-            raise Invalid(f"No such object: '{value}'", code="resource_missing", param=name)
+            raise NotFound(f"No such object: '{value}'", param=name)
         bounds.append(id)
     since, until = page.created.since, page.created.until
     return (

@@ -30,8 +30,10 @@ from guilder.platform.case import Case
 from guilder.platform.db import CommitUnknown, DatabaseError
 from guilder.platform.environment import Env
 from guilder.platform.failpoints import reach
+from guilder.platform.sql import load
 from guilder.platform.wire import About
 
+Q = load(__package__)
 log = logging.getLogger("guilder.callbacks")
 MAX_BODY = 256 * 1024
 PATIENCE_S = 10.0
@@ -128,6 +130,8 @@ async def _store(rt: Env, account: ChannelAccount, inbound: Inbound, notice: Not
         else:
             told = HeardRefund(account.book_id, named[0], notice.outcome, contract, "callback", by, face)
             recorded = await rt.lane(RECORD_REFUND).submit(told, account.book_id)
+    elif notice.subject is Subject.REFUND and await _hurry(rt, account, notice):
+        recorded = Recorded(True)
     reach("ntf.after_commit")
     if not recorded.found:
         what = f"{account.info.code} says {notice.outcome.state.value} of {notice.outcome.key}, which is none of ours"
@@ -135,6 +139,15 @@ async def _store(rt: Env, account: ChannelAccount, inbound: Inbound, notice: Not
         return recorded
     await rt.wire.hear(journal, inbound.headers, inbound.body, "case" if recorded.case else "stored")
     return recorded
+
+
+async def _hurry(rt: Env, account: ChannelAccount, notice: Notice) -> bool:
+    """A refund notice that names only the payment: ask about its open refunds now.  False if there are none."""
+    paid = ids.split_key(notice.payment_key or "")
+    if notice.outcome.key is not None or paid is None or paid[1] != ids.book_code(account.book_id):
+        return False
+    hurried = await rt.db.transact(lambda tx: tx.rows(Q.hurry_refunds, account.book_id, paid[0]))
+    return bool(hurried)
 
 
 async def _note(

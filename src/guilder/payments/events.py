@@ -23,6 +23,8 @@ CATALOGUE: dict[str, str] = {
     "refund.created": "A refund was asked for.",
     "refund.updated": "A refund was decided.",
     "refund.failed": "A refund failed.",
+    "payment_method.attached": "A way to pay is kept under a customer from now on.",
+    "payment_method.detached": "A way to pay is no customer's any more.",
 }
 
 

@@ -10,6 +10,7 @@ items one at a time, in order: the next item sees what this one did.
     P5  What contradicts the attempt (amount, currency, account, key) credits nothing and becomes a case.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -263,9 +264,15 @@ def next_ask(attempt: Attempt, info: Info, at: datetime) -> datetime:
     past = at - attempt.expires_at
     if past >= timedelta(0):
         return at + timedelta(minutes=1 if past < timedelta(hours=1) else 60)
-    schedule = info.query_after_s
-    due = at + timedelta(seconds=schedule[min(attempt.asked, len(schedule) - 1)])
+    due = _scheduled(info.query_after_s, attempt.asked, attempt.created_at, at)
     return min(due, attempt.expires_at + timedelta(seconds=1))
+
+
+def _scheduled(offsets: Sequence[int], asked: int, since: datetime, at: datetime) -> datetime:
+    """The next instant of a schedule that is told in seconds after `since`; its last step repeats."""
+    if asked < len(offsets):
+        return max(since + timedelta(seconds=offsets[asked]), at + timedelta(seconds=1))
+    return at + timedelta(seconds=offsets[-1])
 
 
 def error_of(attempt: Attempt) -> dict[str, Any]:
@@ -367,8 +374,7 @@ def _refund_failed(
 
 
 def _ask_refund_later(scene: Scene, refund: Refund, info: Info) -> None:
-    schedule = info.refund_query_after_s
-    refund.ask_at = scene.at + timedelta(seconds=schedule[min(refund.asked, len(schedule) - 1)])
+    refund.ask_at = _scheduled(info.refund_query_after_s, refund.asked, refund.created_at, scene.at)
     scene.changes.refunds[refund.key] = refund
 
 

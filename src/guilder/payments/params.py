@@ -5,10 +5,18 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from guilder.merchants.params import Address, ShortText
 from guilder.platform.web import Metadata, Params, Refusals
 
 TypeName = Literal["wechat_pay", "alipay"]
-ShortText = Annotated[str, msgspec.Meta(max_length=500)]
+OTHER_TYPES = (
+    "acss_debit", "affirm", "afterpay_clearpay", "alma", "amazon_pay", "au_becs_debit", "bacs_debit", "bancontact", "billie",
+    "bizum", "blik", "boleto", "cashapp", "crypto", "custom", "customer_balance", "eps", "fpx", "giropay", "grabpay", "ideal",
+    "interac_present", "kakao_pay", "klarna", "konbini", "kr_card", "link", "mb_way", "mobilepay", "multibanco", "naver_pay",
+    "nz_bank_account", "oxxo", "p24", "pay_by_bank", "payco", "paynow", "paypal", "paypay", "payto", "pix", "promptpay",
+    "revolut_pay", "samsung_pay", "satispay", "scalapay", "sepa_debit", "sequra", "sofort", "sunbit", "swish", "twint", "upi",
+    "us_bank_account", "zip",
+)  # fmt: skip
 
 _WHY = {
     "application_fee_amount": "fees between merchants are not part of this release, and an ignored fee would lose money.",
@@ -27,17 +35,6 @@ _WHY = {
 def not_here(*names: str) -> Refusals:
     """Parameters of Stripe's that are refused by name, each with the reason."""
     return {name: _WHY.get(name, "it is not part of this release.") for name in names}
-
-
-class Address(Params):
-    """A postal address; kept and echoed."""
-
-    city: ShortText | UnsetType | None = UNSET
-    country: ShortText | UnsetType | None = UNSET
-    line1: ShortText | UnsetType | None = UNSET
-    line2: ShortText | UnsetType | None = UNSET
-    postal_code: ShortText | UnsetType | None = UNSET
-    state: ShortText | UnsetType | None = UNSET
 
 
 class Shipping(Params):
@@ -75,6 +72,7 @@ class PaymentMethodData(Params):
     REFUSED: ClassVar[Refusals] = {
         "card": ("card_data_refused", "card numbers are accepted nowhere: cards go through a channel's own page."),
         **not_here("allow_redisplay", "radar_options"),
+        **dict.fromkeys(OTHER_TYPES, "this release knows the types wechat_pay and alipay."),
     }
 
 

@@ -226,3 +226,24 @@ UPDATE payments.refund SET metadata = $3 WHERE book_id = $1 AND id = $2
 
 -- name: lock_refund
 SELECT * FROM payments.refund WHERE book_id = $1 AND id = $2 FOR NO KEY UPDATE
+
+-- name: lock_method
+SELECT * FROM payments.method WHERE book_id = $1 AND id = $2 FOR NO KEY UPDATE
+
+-- name: set_method_customer
+UPDATE payments.method SET customer_id = $3, version = $4 WHERE book_id = $1 AND id = $2
+
+-- name: detach_methods
+UPDATE payments.method SET customer_id = NULL, version = version + 1 WHERE book_id = $1 AND customer_id = $2 RETURNING *
+
+-- name: list_methods
+SELECT * FROM payments.method
+ WHERE book_id = $1
+   AND ($2::uuid IS NULL OR id < $2) AND ($3::uuid IS NULL OR id > $3)
+   AND ($4::timestamptz IS NULL OR created_at >= $4) AND ($5::timestamptz IS NULL OR created_at < $5)
+   AND ($8::uuid IS NULL OR customer_id = $8) AND ($9::text IS NULL OR type = $9)
+ ORDER BY CASE WHEN $6::boolean THEN id END ASC, id DESC
+ LIMIT $7
+
+-- name: hurry_refunds
+UPDATE payments.refund SET ask_at = now() WHERE book_id = $1 AND attempt_id = $2 AND ask_at IS NOT NULL RETURNING id

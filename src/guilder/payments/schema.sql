@@ -160,8 +160,12 @@ CREATE VIEW payments.refund_line AS
 SELECT r.book_id, r.id, r.intent_id, r.attempt_id, r.channel_account_id, r.state, r.amount, r.currency, r.channel_ref, r.done_at,
        r.created_at, r.root_id
   FROM payments.refund r;
+CREATE VIEW payments.intent_line AS
+SELECT i.book_id, i.id, i.status, i.amount, i.currency, i.types, i.method_type, i.attempt_id, i.description, i.extra, i.next_action,
+       i.last_error, i.cancel_reason, i.cancel_wanted_at, i.expires_at, i.root_id, i.business_line, i.created_at
+  FROM payments.intent i;
 
 GRANT USAGE ON SCHEMA payments TO guilder_app;
 GRANT SELECT, INSERT, UPDATE ON payments.method, payments.intent, payments.attempt, payments.charge, payments.refund TO guilder_app;
 GRANT SELECT, INSERT ON payments.history, payments.channel_ref TO guilder_app;
-GRANT SELECT ON payments.payment_line, payments.refund_line TO guilder_app;
+GRANT SELECT ON payments.payment_line, payments.refund_line, payments.intent_line TO guilder_app;

@@ -20,6 +20,7 @@ from uuid import UUID
 
 import aiohttp
 import msgspec
+from yarl import URL
 
 from guilder.core import clock, ids
 from guilder.core.exchange import Exchange, HttpCall, HttpReply, NotSent, Silence
@@ -143,19 +144,19 @@ class Wire:
         try:
             async with self._http().request(
                 call.method,
-                call.url,
+                URL(call.url, encoded=True),  # it was signed as it stands
                 headers=dict(call.headers),
                 data=call.body or None,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=call.timeout_s, sock_connect=CONNECT_S),
             ) as answer:
-                body = await answer.content.read(call.max_bytes + 1)
-                while len(body) <= call.max_bytes and (
-                    more := await answer.content.read(call.max_bytes + 1 - len(body))
-                ):
-                    body += more
-                if len(body) > call.max_bytes:
-                    raise Silence(f"the reply is longer than {call.max_bytes} bytes")
+                chunks, size = [], 0
+                async for chunk in answer.content.iter_any():
+                    size += len(chunk)
+                    if size > call.max_bytes:
+                        raise Silence(f"the reply is longer than {call.max_bytes} bytes")
+                    chunks.append(chunk)
+                body = b"".join(chunks)
                 return HttpReply(answer.status, {k.lower(): v for k, v in answer.headers.items()}, body)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             raise NotSent(str(error)) from error
@@ -172,6 +173,9 @@ class Wire:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 skip_auto_headers={"User-Agent"},
             )
+            # aiohttp repeats a dropped GET by itself; here one line of the journal is one call, and whoever wants
+            # another asks again.  There is no public switch (3.14).
+            self._session._retry_connection = False
         return self._session
 
 

@@ -109,9 +109,11 @@ class Courier:
             self._dials.count(*key, op, "callback_forged")
             for forged in channel.forgeries():
                 await self._try(callback, forged)
-        if callback.tries == 0 and dials.find(callback.dials, op, "callback_duplicate"):
+        twins = dials.find(callback.dials, op, "callback_duplicate")
+        if callback.tries == 0 and twins:
             self._dials.count(*key, op, "callback_duplicate")
-            heard = any(await asyncio.gather(*(self._try(callback) for _ in range(5))))
+            copies = twins.times if twins.times > 1 else 5
+            heard = any(await asyncio.gather(*(self._try(callback) for _ in range(copies))))
         else:
             heard = await self._try(callback)
         callback.tries += 1

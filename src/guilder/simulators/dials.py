@@ -44,7 +44,7 @@ ANSWERS = {
 }
 LIVES = {
     "callback_lost": Spec("create", 0, "the callback is never sent"),
-    "callback_duplicate": Spec("create", 0, "the callback is sent five times at once"),
+    "callback_duplicate": Spec("create", 0, "the callback is sent five times at once, or `*times`"),
     "callback_late": Spec("create", 5.0, "the callback is sent some seconds late"),
     "callback_reordered": Spec("create", 60.0, "the payment's callback waits until a refund's has been sent"),
     "callback_forged": Spec("create", 0, "a callback with a wrong signature is sent first"),
