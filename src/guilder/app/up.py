@@ -71,7 +71,7 @@ def programs(s: Settings, sockets: Sockets) -> list[Program]:
 def as_environ(s: Settings) -> dict[str, str]:
     """The settings as the children read them."""
     plain = msgspec.to_builtins(s)
-    values = {k: ",".join(v) if isinstance(v, tuple | list) else str(v) for k, v in plain.items()}
+    values = {k: ",".join(v) if k == "environments" else str(v) for k, v in plain.items()}
     values["state"] = str(s.state_path.absolute())
     return {f"{PREFIX}{k.upper()}": v for k, v in values.items() if v}
 

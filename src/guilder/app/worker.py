@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import signal
+from collections.abc import Coroutine, Iterator
 from functools import partial
+from typing import Any
 
 import uvloop
 
@@ -30,7 +32,7 @@ async def work(world: World, stop: asyncio.Event) -> None:
         task.result()  # a chore never ends by itself: if one did, this process ends with its error and is started again
 
 
-def _chores(env: Env):
+def _chores(env: Env) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
     events = {s.name: asyncio.Event() for s in domains.SUBSCRIPTIONS}
     deliveries = asyncio.Event()
 

@@ -11,7 +11,7 @@ from guilder.core import ids
 from guilder.core.amount import INT64
 from guilder.core.check import must
 from guilder.ledger.chart import Account, rule
-from guilder.platform.db import Row, Tx
+from guilder.platform.db import Database, Row, Tx
 from guilder.platform.sql import load
 
 Q = load(__package__)
@@ -125,7 +125,10 @@ def _apply(accounts: dict[tuple[UUID, UUID], _Balance], journal: Journal) -> Cod
         deltas[credit] = deltas.get(credit, 0) + t.units
     if any(abs(accounts[k].balance + d) > INT64 for k, d in deltas.items()):
         return Code.BALANCE_OVERFLOW
-    if any(d < 0 and (a := accounts[k]).floor is not None and a.balance + d < a.floor for k, d in deltas.items()):
+    if any(
+        d < 0 and (floor := accounts[k].floor) is not None and accounts[k].balance + d < floor
+        for k, d in deltas.items()
+    ):
         return Code.INSUFFICIENT_FUNDS
     for key, delta in deltas.items():
         accounts[key].balance += delta
@@ -197,3 +200,8 @@ async def _write(tx: Tx, fresh: list[tuple[UUID, Journal, bytes]], changed: dict
 async def balances(tx: Tx, book_id: UUID) -> list[Row]:
     """Every account of a book with its balance."""
     return await tx.rows(Q.list_accounts, book_id)
+
+
+async def lines(db: Database, book_id: UUID) -> list[Row]:
+    """Every transfer of a book with the names of its accounts, in order of time."""
+    return await db.rows(Q.list_lines, book_id)

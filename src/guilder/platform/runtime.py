@@ -196,7 +196,7 @@ async def supervise(
         try:
             while not stopped.done():
                 done, _ = await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-                for task in done - {stopped}:
+                for task in [t for t in tasks if t in done]:
                     task.result()  # a failure ends the run
                     tasks.remove(task)
         finally:

@@ -80,7 +80,7 @@ class Book:
     def __init__(self, file: Path, now: Callable[[], int]) -> None:
         """Open or make the book.  Raises `sqlite3.OperationalError` when the file cannot be used."""
         self._writer = self._connect(file)
-        self._writer.executescript(resources.files(__package__).joinpath("schema.sql").read_text())
+        self._writer.executescript(resources.files("guilder.simulators").joinpath("schema.sql").read_text())
         self._reader = self._connect(file)
         self._thread = ThreadPoolExecutor(1, "book")
         self._recent = Recent()

@@ -75,8 +75,8 @@ _WORDS = {
     },
 }
 _KEEP = {"Cache-Control": "max-age=3600"}
-_FILES = resources.files(__package__)
-_PAGES = jinja2.Environment(loader=jinja2.PackageLoader(__package__), autoescape=True, trim_blocks=True)
+_FILES = resources.files("guilder.simulators")
+_PAGES = jinja2.Environment(loader=jinja2.PackageLoader("guilder.simulators"), autoescape=True, trim_blocks=True)
 
 
 async def scan(desk: Desk, gateway: Gateway, code: str) -> Trade | None:

@@ -6,6 +6,7 @@ may have rows removed, changed and added.  Totals are made from the rows that th
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -106,7 +107,7 @@ def tamper(lines: Sequence[Line], ask: CloseDay, serial: int) -> tuple[list[Line
         left[key] = msgspec.structs.replace(left[key], amount=left[key].amount + delta)
     added = [_invented(ask.day, serial, number) for number in range(ask.add)]
     changed = [{"key": key, "delta": delta} for key, delta in deltas.items()]
-    touched = {"removed": removed, "changed": changed, "added": [line.key for line in added]}
+    touched: dict[str, object] = {"removed": removed, "changed": changed, "added": [line.key for line in added]}
     return [*left.values(), *added], touched
 
 
@@ -122,7 +123,7 @@ def freeze(book: Book, account: Account, ask: CloseDay, now: int) -> tuple[State
     lines, touched = tamper(collect(book, account, ask.day), ask, book.serial())
     statement = Statement(account.id, ask.day, now, msgspec.json.encode(lines).decode(), ask.corrupt)
     book.put(statement)
-    result = {"day": ask.day, "rows": len(lines), **touched, "corrupt": ask.corrupt}
+    result: dict[str, Any] = {"day": ask.day, "rows": len(lines), **touched, "corrupt": ask.corrupt}
     book.note("closed_day", account.id, **result)
     return statement, result
 

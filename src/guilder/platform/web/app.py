@@ -84,7 +84,7 @@ class Api(BaseRoute):
         authenticate: Authenticate,
         expander: Expander,
         pages: Mapping[str, tuple[str, bytes]],
-        begin: Callable[[Call], None] | None,
+        begin: Callable[[Call], object] | None,
         observe: Callable[[Call, str, int, float], None] | None,
     ) -> None:
         self._table = Table(routes)
@@ -287,7 +287,7 @@ def build(
     resources: Sequence[Resource] = (),
     others: Sequence[BaseRoute] = (),
     lifespan: Lifespan[Starlette] | None = None,
-    begin: Callable[[Call], None] | None = None,
+    begin: Callable[[Call], object] | None = None,
     observe: Callable[[Call, str, int, float], None] | None = None,
     title: str = "Guilder",
     release: str = "0.0.1",

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 Schema = dict[str, Any]
 
-_STYLE = (files(__package__) / "pages" / "reference.css").read_text("utf-8")
+_STYLE = (files("guilder.platform.web") / "pages" / "reference.css").read_text("utf-8")
 _HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 POLICY = f"default-src 'none'; style-src 'sha256-{_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 MAX_CHOICES = 8  # of an enumeration, before the rest is left to the document
@@ -20,7 +20,7 @@ MAX_CHOICES = 8  # of an enumeration, before the rest is left to the document
 def page(document: Schema) -> str:
     """The HTML of `document`."""
     env = Environment(
-        loader=PackageLoader(__package__, "pages"),
+        loader=PackageLoader("guilder.platform.web", "pages"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
