@@ -6,6 +6,9 @@ SELECT k.id, k.merchant_id, k.env, k.kind, k.scopes, k.expires_at, m.name, m.bus
 -- name: get_merchant
 SELECT id, name, business_line, late_success FROM control.merchant WHERE id = $1
 
+-- name: find_merchant_by_book_code
+SELECT id, name, business_line, late_success FROM control.merchant WHERE book_code = $1
+
 -- name: list_merchants
 SELECT id, name, business_line, created_at FROM control.merchant ORDER BY id
 
@@ -53,3 +56,40 @@ SELECT book_id, id, channel, name FROM merchants.channel_account WHERE enabled O
 
 -- name: find_customer_id
 SELECT id FROM merchants.customer WHERE book_id = $1 AND id = $2 AND deleted_at IS NULL
+
+-- name: find_customers
+SELECT * FROM merchants.customer WHERE book_id = $1 AND id = ANY ($2)
+
+-- name: lock_customer
+SELECT * FROM merchants.customer WHERE book_id = $1 AND id = $2 AND deleted_at IS NULL FOR NO KEY UPDATE
+
+-- name: lock_customer_shared
+SELECT id FROM merchants.customer WHERE book_id = $1 AND id = $2 AND deleted_at IS NULL FOR SHARE
+
+-- name: insert_customer
+INSERT INTO merchants.customer (book_id, id, version, name, email, phone, description, address, shipping, locales, metadata,
+                                created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+
+-- name: update_customer
+UPDATE merchants.customer
+   SET version = $3, name = $4, email = $5, phone = $6, description = $7, address = $8, shipping = $9, locales = $10,
+       metadata = $11
+ WHERE book_id = $1 AND id = $2
+
+-- name: delete_customer
+-- Nothing personal is left: what payments still refer to is an empty row.
+UPDATE merchants.customer
+   SET version = $3, deleted_at = $4, name = NULL, email = NULL, phone = NULL, description = NULL, address = NULL,
+       shipping = NULL, locales = '{}', metadata = '{}'
+ WHERE book_id = $1 AND id = $2
+
+-- name: list_customers
+-- $2: older than this, $3: newer than this, $4 and $5: made within, $6: walk towards newer ones
+SELECT * FROM merchants.customer
+ WHERE book_id = $1 AND deleted_at IS NULL
+   AND ($2::uuid IS NULL OR id < $2) AND ($3::uuid IS NULL OR id > $3)
+   AND ($4::timestamptz IS NULL OR created_at >= $4) AND ($5::timestamptz IS NULL OR created_at < $5)
+   AND ($8::text IS NULL OR email = $8)
+ ORDER BY CASE WHEN $6::boolean THEN id END ASC, id DESC
+ LIMIT $7

@@ -1,8 +1,7 @@
 """Parameters that several calls of payments share."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
 from guilder.merchants.params import Address, ShortText

@@ -174,12 +174,15 @@ def _struct(t: mi.StructType, form: bool) -> Reader:
     def read(raw: Any, at: str) -> Any:
         if type(raw) is not dict:
             raise _wrong(raw, at, "object")
+        if refused and not refused.keys().isdisjoint(raw):  # first, so that no other complaint hides card data
+            name = next(name for name in raw if name in refused)
+            raise _unknown(refused[name], f"{at}[{name}]" if at else name)
         values = {}
         for name, part in raw.items():
             child = f"{at}[{name}]" if at else name
             field = fields.get(name)
             if field is None:
-                raise _unknown(refused.get(name), child)
+                raise _unknown(None, child)
             attribute, read_part, unsettable = field
             values[attribute] = None if part == "" and unsettable else read_part(part, child)
         for name in required:

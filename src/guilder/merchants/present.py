@@ -1,0 +1,110 @@
+"""Customers as Stripe's SDKs read them, in the pinned version; what Guilder does not have is null."""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType, convert
+
+from guilder.core import clock, ids
+from guilder.merchants.model import Customer
+
+
+class PostalAddress(Struct, kw_only=True):
+    """A postal address."""
+
+    city: str | None = None
+    country: str | None = None
+    line1: str | None = None
+    line2: str | None = None
+    postal_code: str | None = None
+    state: str | None = None
+
+
+class CustomerShipping(Struct, kw_only=True):
+    """Where a customer's goods go."""
+
+    address: PostalAddress | None = None
+    carrier: str | None = None
+    name: str | None = None
+    phone: str | None = None
+    tracking_number: str | None = None
+
+
+class InvoiceSettings(Struct, kw_only=True, frozen=True):
+    """Guilder makes no invoices; shops that look here find nothing instead of failing."""
+
+    custom_fields: None = None
+    default_payment_method: None = None
+    footer: None = None
+    rendering_options: None = None
+
+
+class CustomerObject(Struct, kw_only=True):
+    """A payer that you know.  Of one that was deleted only `id`, `object` and `deleted` are left."""
+
+    id: str
+    object: Literal["customer"] = "customer"
+    address: PostalAddress | None = None
+    balance: Annotated[int | None, Meta(description="Always 0: there are no invoices to owe.")] = 0
+    business_name: str | None = None
+    cash_balance: dict[str, Any] | None = None
+    created: int | UnsetType = UNSET
+    currency: str | None = None
+    customer_account: str | None = None
+    default_source: str | None = None
+    deleted: Annotated[Literal[True] | UnsetType, Meta(description="Only of a deleted customer.")] = UNSET
+    delinquent: bool | None = False
+    description: str | None = None
+    discount: dict[str, Any] | None = None
+    email: str | None = None
+    individual_name: str | None = None
+    invoice_credit_balance: dict[str, int] | None = None
+    invoice_prefix: str | None = None
+    invoice_settings: InvoiceSettings | None = InvoiceSettings()
+    livemode: bool | UnsetType = UNSET
+    metadata: dict[str, str] | UnsetType = UNSET
+    name: str | None = None
+    next_invoice_sequence: int | None = None
+    phone: str | None = None
+    preferred_locales: list[str] = []
+    shipping: CustomerShipping | None = None
+    sources: dict[str, Any] | None = None
+    subscriptions: dict[str, Any] | None = None
+    tax: dict[str, Any] | None = None
+    tax_exempt: str | None = "none"
+    tax_ids: dict[str, Any] | None = None
+    test_clock: str | None = None
+
+
+class DeletedCustomer(Struct, kw_only=True):
+    """What is left of a customer."""
+
+    id: str
+    object: Literal["customer"] = "customer"
+    deleted: Literal[True] = True
+
+
+def customer(c: Customer, *, livemode: bool) -> CustomerObject:
+    """A customer as the API shows it."""
+    return CustomerObject(
+        id=ids.show("cus", c.id),
+        address=None if c.address is None else convert(c.address, PostalAddress),
+        created=clock.unix(c.created_at),
+        description=c.description,
+        email=c.email,
+        livemode=livemode,
+        metadata=c.metadata,
+        name=c.name,
+        phone=c.phone,
+        preferred_locales=list(c.locales),
+        shipping=None if c.shipping is None else convert(c.shipping, CustomerShipping),
+    )
+
+
+def whatever_is_left(c: Customer, *, livemode: bool) -> CustomerObject | DeletedCustomer:
+    """A customer, or what is left of a deleted one."""
+    return customer(c, livemode=livemode) if c.deleted_at is None else deleted(c)
+
+
+def deleted(c: Customer) -> DeletedCustomer:
+    """A deleted customer as the API shows it."""
+    return DeletedCustomer(id=ids.show("cus", c.id))

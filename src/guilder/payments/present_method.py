@@ -1,0 +1,57 @@
+"""A way to pay as Stripe's SDKs read it, in the pinned version; what Guilder does not have is null."""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Struct, UnsetType, convert
+
+from guilder.core import clock, ids
+from guilder.merchants.present import PostalAddress
+from guilder.payments.model import Method
+from guilder.platform.web import expands
+
+
+class Billing(Struct, kw_only=True):
+    """Who pays."""
+
+    address: PostalAddress | None = None
+    email: str | None = None
+    name: str | None = None
+    phone: str | None = None
+    tax_id: str | None = None
+
+
+class Details(Struct):
+    """Nothing is known of a payer's account before it pays."""
+
+
+class PaymentMethod(Struct, kw_only=True):
+    """A way to pay.  Of the hashes named like types it has the one of its own."""
+
+    id: str
+    object: Literal["payment_method"] = "payment_method"
+    alipay: Details | UnsetType = UNSET
+    allow_redisplay: str | None = None
+    billing_details: Billing
+    created: int
+    customer: Annotated[str, expands("cus")] | None = None
+    customer_account: str | None = None
+    livemode: bool
+    metadata: dict[str, str]
+    radar_options: dict[str, Any] | None = None
+    type: str
+    wechat_pay: Details | UnsetType = UNSET
+
+
+def payment_method(m: Method, *, livemode: bool) -> PaymentMethod:
+    """A way to pay as the API shows it."""
+    return PaymentMethod(
+        id=ids.show("pm", m.id),
+        alipay=Details() if m.type == "alipay" else UNSET,
+        billing_details=convert(m.billing, Billing),
+        created=clock.unix(m.created_at),
+        customer=ids.show("cus", m.customer_id) if m.customer_id else None,
+        livemode=livemode,
+        metadata=m.metadata,
+        type=m.type,
+        wechat_pay=Details() if m.type == "wechat_pay" else UNSET,
+    )
