@@ -1,10 +1,12 @@
 """Merchants who speak the raw wire to the simulators, so that a test sees every byte."""
 
 import base64
+import functools
 import http.client
 import json
 import os
 import time
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
@@ -16,11 +18,17 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 PADDING, SHA256 = padding.PKCS1v15(), hashes.SHA256()
 
 
-def sign(private_pem: str, text: bytes) -> str:
-    """SHA256withRSA, base64."""
+@functools.cache
+def load(private_pem: str) -> rsa.RSAPrivateKey:
+    """Reading a private key checks it, which takes longer than using it."""
     key = serialization.load_pem_private_key(private_pem.encode(), None)
     assert isinstance(key, rsa.RSAPrivateKey)
-    return base64.b64encode(key.sign(text, PADDING, SHA256)).decode()
+    return key
+
+
+def sign(private_pem: str, text: bytes) -> str:
+    """SHA256withRSA, base64."""
+    return base64.b64encode(load(private_pem).sign(text, PADDING, SHA256)).decode()
 
 
 def is_signed(public_pem: str, text: bytes, signature: str) -> bool:
@@ -79,7 +87,7 @@ class WeChatMerchant:
         text = key.decrypt(box["nonce"].encode(), base64.b64decode(box["ciphertext"]), box["associated_data"].encode())
         return {**event, "resource": json.loads(text)}
 
-    def create(self, number: str, total: int = 100, attach: str = "", **more: object) -> tuple[int, Any]:
+    def create(self, number: str, total: int = 100, attach: str = "", **more: Any) -> tuple[int, Any]:
         """A native order."""
         body = {
             "appid": self.config["appid"],
@@ -126,7 +134,7 @@ class AlipayMerchant:
         self.id = config["app_id"]
         self.signed = False
 
-    def params(self, method: str, content: dict[str, object], **more: str) -> dict[str, str]:
+    def params(self, method: str, content: Mapping[str, object], **more: str) -> dict[str, str]:
         """Signed parameters of a request."""
         params = {
             "app_id": self.id,

@@ -2,6 +2,7 @@
 
 import urllib.error
 import urllib.request
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
@@ -136,7 +137,7 @@ def test_a_refund_in_progress(merchant: AlipayMerchant, shop: Shop) -> None:
 class Stay(urllib.request.HTTPRedirectHandler):
     """Do not follow: the address is what we want."""
 
-    def redirect_request(self, *_: object) -> None:
+    def redirect_request(self, *_: Any, **__: Any) -> None:
         """No."""
 
 
