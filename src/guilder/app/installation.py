@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -93,7 +94,13 @@ def running(state: Path, *, keep: bool = False, **environ: str) -> Iterator[Inst
     finally:
         installation.stop()
         if not keep:
-            embedded.destroy(state)
+            remove(state)
+
+
+def remove(state: Path) -> None:
+    """Remove what a stopped installation left: its database and its folder."""
+    embedded.destroy(state)
+    shutil.rmtree(state, ignore_errors=True)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -38,7 +38,7 @@ UPDATE ledger.account a
 SELECT code, asset, normal, floor, balance, shown FROM ledger.balance WHERE book_id = $1 ORDER BY code, asset
 
 -- name: list_lines
-SELECT * FROM ledger.line WHERE book_id = $1 AND about = ANY ($2) ORDER BY at, journal_id, line
+SELECT * FROM ledger.line WHERE book_id = $1 ORDER BY at, journal_id, line LIMIT 1000
 
 -- name: sweep_L1
 -- Transfers whose accounts are missing, or of another asset or book; journals without transfers; assets that do not sum to zero.

@@ -51,11 +51,12 @@ async def collect(rt: Env, intent: Intent, attempt: Attempt, account: ChannelAcc
 
 
 async def _collect(rt: Env, intent: Intent, attempt: Attempt, account: ChannelAccount, by: Context, key: Key) -> Reply:
-    reach("pay.before_channel")
+    reach("pay.before_channel", attempt.id)
     outcome = await create(rt, intent, attempt, account)
-    reach("pay.after_channel")
+    reach("pay.after_channel", attempt.id)
+    reach("pay.before_settle_tx", attempt.id)
     recorded = await record(rt, attempt, account, outcome, "reply", by, key)
-    reach("pay.after_commit")
+    reach("pay.after_commit", attempt.id)
     return _replied(recorded)
 
 
@@ -108,7 +109,7 @@ async def settle_unknown(rt: Env, intent: Intent, attempt: Attempt, account: Cha
     """End an unknown: query; if the channel has nothing, or has it without the code that the payer needs, ask for it again
     under the same key."""
     outcome = await query(rt, attempt, account)
-    reach("jan.queried")
+    reach("jan.queried", attempt.id)
     missing = outcome.state is State.NOT_FOUND
     lost_code = outcome.state is State.PENDING and outcome.next is None and attempt.next_action is None
     if (missing or lost_code) and not attempt.close_wanted and attempt.expires_at > clock.now() + timedelta(seconds=5):
@@ -136,7 +137,7 @@ async def close(rt: Env, intent: Intent, attempt: Attempt, account: ChannelAccou
         if outcome.state is State.NOT_FOUND and (attempt.close_wanted or attempt.expires_at + GRACE <= now):
             return Outcome(State.CLOSED)
     if outcome.state is State.CLOSED:
-        reach("cl.after_channel_close")
+        reach("cl.after_channel_close", attempt.id)
         again = await query(rt, attempt, account)  # paid in the same moment?
         if again.state is State.SUCCEEDED:
             return again
@@ -144,7 +145,7 @@ async def close(rt: Env, intent: Intent, attempt: Attempt, account: ChannelAccou
 
 
 async def _close_once(rt: Env, attempt: Attempt, account: ChannelAccount) -> Outcome:
-    reach("cl.before_channel_close")
+    reach("cl.before_channel_close", attempt.id)
     ask = ClosePayment(ids.mint_key(attempt.id, attempt.book_id), attempt.way, attempt.created_at)
     return await rt.wire.carry_out(account.channel.ask(ask), _about(attempt, account, "close"))
 

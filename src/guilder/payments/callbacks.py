@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -87,7 +88,7 @@ async def hear(rt: Env, account: ChannelAccount, inbound: Inbound) -> HttpReply:
             rt, account, inbound, "unreadable_callback", f"signed by {channel}, and not of its documented form: {error}"
         )
         return account.channel.ack(stored=True)
-    reach("ntf.verified")
+    reach("ntf.verified", _named(notice))
     try:
         stored = await _store(rt, account, inbound, notice)
     except (GuilderError, DatabaseError, CommitUnknown) as error:
@@ -99,8 +100,13 @@ async def hear(rt: Env, account: ChannelAccount, inbound: Inbound) -> HttpReply:
         log.exception("a callback of %s was not stored, and will come again", channel)
         return account.channel.ack(stored=False)
     telemetry.CALLBACKS.labels(channel, "case" if stored.case or not stored.found else "stored").inc()
-    reach("ntf.before_ack")
+    reach("ntf.before_ack", _named(notice))
     return account.channel.ack(stored=True)
+
+
+def _named(notice: Notice) -> UUID | None:
+    named = ids.split_key(notice.outcome.key or "")
+    return named[0] if named else None
 
 
 async def _verify(rt: Env, account: ChannelAccount, inbound: Inbound) -> Notice:
@@ -132,7 +138,7 @@ async def _store(rt: Env, account: ChannelAccount, inbound: Inbound, notice: Not
             recorded = await rt.lane(RECORD_REFUND).submit(told, account.book_id)
     elif notice.subject is Subject.REFUND and await _hurry(rt, account, notice):
         recorded = Recorded(True)
-    reach("ntf.after_commit")
+    reach("ntf.after_commit", about)
     if not recorded.found:
         what = f"{account.info.code} says {notice.outcome.state.value} of {notice.outcome.key}, which is none of ours"
         await _note(rt, account, inbound, "unknown_callback", what, subject=notice.outcome.key or notice.event_id)

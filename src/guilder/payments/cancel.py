@@ -176,6 +176,6 @@ async def _close(rt: Env, key: Key, wish: Cancel, begun: Closing) -> Reply:
     for attempt in begun.attempts:
         account = await asking.the_account(rt, attempt)
         outcome = await asking.close(rt, begun.intent, attempt, account)
-        reach("cl.before_commit")
+        reach("cl.before_commit", attempt.id)
         await asking.record(rt, attempt, account, outcome, "close", wish.by)
     return await rt.lane(ANSWER_CANCEL).submit(Asked(key, wish), wish.book_id)

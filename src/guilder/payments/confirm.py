@@ -88,9 +88,9 @@ async def begin_many(tx: Tx, asked: list[Asked[Begin]]) -> Sequence[Begun | Repl
         else:
             results.append(f)
     await fold.claims.store(tx)
+    reach("pay.idem_claimed", fold.subject)
     await idempotency.store_refused(tx, fold.refused)
     await store.save(tx, fold.changes)
-    reach("pay.in_tx_after_post")
     return results
 
 
@@ -105,6 +105,11 @@ class _Fold:
         self.refused: list[tuple[Key, Reply]] = []
         self.at = clock.now()
         self._keys: dict[tuple[UUID, str], bytes] = {}
+
+    @property
+    def subject(self) -> UUID | None:
+        """One of the attempts that this batch begins."""
+        return next((id for _, id in self.changes.new_attempts), None)
 
     def begin(self, asked: Asked[Begin]) -> Begun | Reply | GuilderError:
         key, b = asked.key, asked.item
@@ -198,10 +203,13 @@ BEGIN: LaneSpec[Asked[Begin], Begun | Reply] = LaneSpec("payments.begin", begin_
 
 async def confirm(rt: Env, key: Key, wish: Begin) -> Reply:
     """All three phases; the answer is stored under the key.  Raises what the lanes raise."""
+    reach("pay.recv")
     begun = await rt.lane(BEGIN).submit(Asked(key, wish), wish.book_id)
     if isinstance(begun, Reply):
         return begun
-    reach("pay.row_committed")
+    reach("pay.row_committed", begun.attempt.id)
     if begun.again:
         return await asking.find_out(rt, begun.intent, begun.attempt, wish.by, key)
-    return await asking.collect(rt, begun.intent, begun.attempt, wish.way.account, wish.by, key)
+    reply = await asking.collect(rt, begun.intent, begun.attempt, wish.way.account, wish.by, key)
+    reach("pay.before_resp", begun.attempt.id)
+    return reply

@@ -5,7 +5,7 @@ An answer that contradicts the attempt (amount, currency, account, key) leaves a
 disturbed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -87,11 +87,24 @@ async def record_many(tx: Tx, heard: list[Heard]) -> Sequence[Recorded | Guilder
         if h.key is not None and reply is not None:
             replies.append((h.key, reply))
         results.append(Recorded(True, attempt.state.value, case, reply))
-    reach("pay.in_tx_before_post")
+    _reach(heard, BEFORE_POST)
     await store.save(tx, changes)
+    _reach(heard, AFTER_POST)
     await idempotency.finish_many(tx, replies)
-    reach("pay.before_commit")
+    _reach(heard, BEFORE_COMMIT)
     return results
+
+
+BEFORE_POST = {"reply": "pay.in_tx_before_post", "callback": "ntf.in_tx"}
+AFTER_POST = {"reply": "pay.in_tx_after_post"}
+BEFORE_COMMIT = {"reply": "pay.before_commit", "callback": "ntf.before_commit", "query": "jan.before_commit"}
+
+
+def _reach(heard: Sequence[Heard], places: Mapping[str, str]) -> None:
+    """The failpoints of a recording transaction, by the doors that its batch came through."""
+    for h in heard:
+        if h.door in places:
+            reach(places[h.door], h.attempt_id)
 
 
 def _close_others(
@@ -146,9 +159,11 @@ async def record_refund_many(tx: Tx, heard: list[HeardRefund]) -> Sequence[Recor
         if h.key is not None and reply is not None:
             replies.append((h.key, reply))
         results.append(Recorded(True, refund.state.value, case, reply))
+    reach("refund.in_tx_before_post", heard[0].refund_id)
     await store.save(tx, changes)
+    reach("refund.in_tx_after_post", heard[0].refund_id)
     await idempotency.finish_many(tx, replies)
-    reach("refund.before_commit")
+    reach("refund.before_commit", heard[0].refund_id)
     return results
 
 

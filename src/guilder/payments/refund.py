@@ -75,7 +75,7 @@ async def begin_many(tx: Tx, asked: list[Asked[Wish]]) -> Sequence[Begun | Reply
     await fold.claims.store(tx)
     await idempotency.store_refused(tx, fold.refused)
     await store.save(tx, fold.changes)
-    reach("refund.in_tx_after_post")
+    reach("refund.idem_claimed", next((id for _, id in fold.changes.new_refunds), None))
     return results
 
 
@@ -166,19 +166,20 @@ async def refund(rt: Env, key: Key, wish: Wish) -> Reply:
     begun = await rt.lane(BEGIN_REFUND).submit(Asked(key, wish), wish.book_id)
     if isinstance(begun, Reply):
         return begun
-    reach("refund.row_committed")
+    reach("refund.row_committed", begun.refund.id)
     return await asyncio.shield(asyncio.ensure_future(_ask(rt, key, wish, begun)))
 
 
 async def _ask(rt: Env, key: Key, wish: Wish, begun: Begun) -> Reply:
     account = await asking.the_account(rt, begun.refund)
-    reach("refund.before_channel")
+    reach("refund.before_channel", begun.refund.id)
     if begun.again:
         outcome = await asking.query_refund(rt, begun.refund, account)
         if outcome.state is State.NOT_FOUND:
             outcome = await asking.ask_refund(rt, begun.refund, begun.paid, account)
     else:
         outcome = await asking.ask_refund(rt, begun.refund, begun.paid, account)
-    reach("refund.after_channel")
+    reach("refund.after_channel", begun.refund.id)
     recorded = await asking.record_refund(rt, begun.refund, account, outcome, "reply", wish.by, key)
+    reach("refund.after_commit", begun.refund.id)
     return recorded.reply or refund_answer(wish.face, begun.refund)

@@ -77,6 +77,7 @@ CREATE TABLE payments.attempt (
 ) WITH (fillfactor = 70);
 CREATE INDEX attempt_intent ON payments.attempt (book_id, intent_id);
 CREATE INDEX attempt_ask ON payments.attempt (ask_at) WHERE ask_at IS NOT NULL;
+CREATE INDEX attempt_paid ON payments.attempt (channel_account_id, paid_at) WHERE paid_at IS NOT NULL; -- a day's, for reconciliation
 
 -- One channel transaction belongs to one attempt or refund.
 CREATE TABLE payments.channel_ref (
@@ -133,6 +134,7 @@ CREATE TABLE payments.refund (
 ) WITH (fillfactor = 70);
 CREATE INDEX refund_intent ON payments.refund (book_id, intent_id);
 CREATE INDEX refund_ask ON payments.refund (ask_at) WHERE ask_at IS NOT NULL;
+CREATE INDEX refund_done ON payments.refund (channel_account_id, done_at) WHERE done_at IS NOT NULL; -- a day's, for reconciliation
 CREATE UNIQUE INDEX "one refund per surplus" ON payments.refund (book_id, attempt_id) WHERE charge_id IS NULL;
 
 -- Every move of a state, for the timeline and for G8.  Written once.
@@ -153,8 +155,8 @@ CREATE TRIGGER written_once BEFORE UPDATE OR DELETE ON payments.history
 
 -- What reconciliation, the cashier and the console read.
 CREATE VIEW payments.payment_line AS
-SELECT a.book_id, a.id, a.intent_id, a.channel_account_id, a.channel, a.state, a.amount, a.currency, a.channel_ref, a.paid_at,
-       a.created_at, a.expires_at, a.root_id
+SELECT a.book_id, a.id, a.intent_id, a.channel_account_id, a.channel, a.way, a.state, a.amount, a.currency, a.channel_ref, a.paid_at,
+       a.ask_at, a.created_at, a.expires_at, a.root_id
   FROM payments.attempt a;
 CREATE VIEW payments.refund_line AS
 SELECT r.book_id, r.id, r.intent_id, r.attempt_id, r.channel_account_id, r.state, r.amount, r.currency, r.channel_ref, r.done_at,

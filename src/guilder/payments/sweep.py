@@ -39,7 +39,8 @@ async def sweep_attempts(rt: Env) -> int:
         return [store.attempt_of(r) for r in await tx.rows(Q.claim_attempts_to_ask, AT_ONCE, LEASE_S)]
 
     due = await rt.db.transact(claim)
-    reach("jan.claimed")
+    if due:
+        reach("jan.claimed", due[0].id)
     await _each(rt, due, _ask_about)
     return len(due)
 
@@ -59,7 +60,7 @@ async def _ask_about(rt: Env, attempt: Attempt) -> None:
     else:
         outcome, door = await asking.query(rt, attempt, account), "query"
     await asking.record(rt, attempt, account, outcome, door, context.current())
-    reach("jan.after_commit")
+    reach("jan.after_commit", attempt.id)
 
 
 async def sweep_refunds(rt: Env) -> int:

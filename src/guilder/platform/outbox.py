@@ -20,6 +20,7 @@ from uuid import UUID
 from guilder.core import ids
 from guilder.platform import context
 from guilder.platform.db import Database, DatabaseError, Row, Tx
+from guilder.platform.failpoints import reach
 from guilder.platform.sql import load
 
 Q = load(__package__)
@@ -126,9 +127,11 @@ async def drain(db: Database, subscription: Subscription, limit: int = BATCH) ->
         rows = await tx.rows(Q.claim_outbox, subscription.name, limit)
         handed = len(rows)
         if rows:
+            reach("ob.claimed")
             with context.use(context.carry_on(rows[0]["root_id"], actor=f"outbox:{subscription.name}", env=db.name)):
                 await subscription.handle(tx, [heard(r) for r in rows])
             await tx.run(Q.delete_outbox, subscription.name, [r["event_id"] for r in rows])
+            reach("ob.before_mark")
 
     try:
         await db.transact(work)
