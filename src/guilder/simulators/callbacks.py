@@ -134,7 +134,8 @@ class Courier:
         status, answer = 0, b""
         async with self._gate:
             try:
-                async with self._client().post(callback.url, data=body, headers=headers) as reply:
+                post = self._client().post(callback.url, data=body, headers=headers, allow_redirects=False)
+                async with post as reply:
                     status, answer = reply.status, await reply.content.read(4096)
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                 answer = f"{type(error).__name__}: {error}".encode()
@@ -153,9 +154,10 @@ class Courier:
 
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                timeout=_TIMEOUT, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
-            )
+            # Idle connections go before any server would close them: that race would cost a try.
+            line = aiohttp.TCPConnector(keepalive_timeout=2)
+            jar = aiohttp.DummyCookieJar()
+            self._session = aiohttp.ClientSession(connector=line, timeout=_TIMEOUT, cookie_jar=jar)
         return self._session
 
     def resume(self) -> None:
