@@ -89,6 +89,12 @@ async def of_merchant(env: Env, book_id: UUID) -> list[ChannelAccount]:
     return await env.cache.get(("channel_accounts", env.name, book_id), load)
 
 
+async def all_enabled(env: Env) -> list[ChannelAccount]:
+    """Every enabled contract of an environment, oldest first."""
+    accounts = [await get(env, r["id"]) for r in await env.db.rows(Q.list_all_channel_accounts)]
+    return [a for a in accounts if a is not None]
+
+
 def _open(env: Env, row: Row) -> ChannelAccount:
     config = msgspec.json.decode(env.keyring.open(row["sealed"], _about(row["id"])), type=dict[str, str])
     account_ref, app_ref = registry.refs(row["channel"], config)
