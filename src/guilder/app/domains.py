@@ -1,6 +1,6 @@
 """The domains, once, and what each contributes.  A new domain is a line in each list that it has something for."""
 
-from guilder import notify
+from guilder import cashier, notify
 from guilder.payments import api_intents, api_refunds, sweep
 from guilder.payments import events as payments_events
 from guilder.platform import housekeeping
@@ -10,19 +10,19 @@ from guilder.platform.web import Resource, Route
 
 # In layer order: what a schema refers to comes before it.
 SCHEMAS = (
-    "guilder.platform", "guilder.ledger", "guilder.merchants", "guilder.payments", "guilder.notify",
+    "guilder.platform", "guilder.ledger", "guilder.merchants", "guilder.payments", "guilder.notify", "guilder.cashier",
 )  # fmt: skip
 CONTROL = (("guilder.platform", "schema.sql"), ("guilder.merchants", "control.sql"))
 
 ROUTES: tuple[Route, ...] = (
-    *api_intents.ROUTES, *api_refunds.ROUTES, *notify.ROUTES,
+    *api_intents.ROUTES, *api_refunds.ROUTES, *cashier.ROUTES, *notify.ROUTES,
 )  # fmt: skip
 RESOURCES: tuple[Resource, ...] = (
-    *api_refunds.RESOURCES,
+    *api_refunds.RESOURCES, *cashier.RESOURCES,
 )  # fmt: skip
-SUBSCRIPTIONS: tuple[Subscription, ...] = (*notify.SUBSCRIPTIONS,)
+SUBSCRIPTIONS: tuple[Subscription, ...] = (*cashier.SUBSCRIPTIONS, *notify.SUBSCRIPTIONS)
 LOOPS: tuple[Loop, ...] = (
     *sweep.LOOPS, *notify.LOOPS, *housekeeping.LOOPS,
 )  # fmt: skip
 KINDS: tuple[Kind, ...] = ()
-EVENTS: dict[str, str] = {**payments_events.CATALOGUE}
+EVENTS: dict[str, str] = {**payments_events.CATALOGUE, **cashier.CATALOGUE}

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import uvloop
 from starlette.applications import Starlette
@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route as Page
 
-from guilder import __version__
+from guilder import __version__, cashier
 from guilder.app import domains, environments
 from guilder.app.environments import World
 from guilder.merchants.principal import Principal, authenticate
@@ -49,9 +49,9 @@ def api(world: World) -> Starlette:
     )
 
 
-def pages(world: World) -> Starlette:
+def pages(world: World, stopping: Callable[[], bool]) -> Starlette:
     """The cashier's pages."""
-    return Starlette(routes=[health(world)])
+    return Starlette(routes=[health(world), *cashier.pages(world.envs, stopping)])
 
 
 def health(world: World) -> Page:
@@ -67,7 +67,7 @@ def health(world: World) -> Page:
 async def serve(kind: str, s: Settings) -> None:
     """Serve until SIGTERM."""
     async with environments.open_world(s) as world:
-        app = api(world) if kind == "api" else pages(world)
+        app = api(world) if kind == "api" else pages(world, lambda: server.should_exit)
         follow = asyncio.create_task(world.cache.follow())
         sockets = runtime.inherited_sockets() or [
             socket.create_server((s.host, s.api_port if kind == "api" else s.cashier_port))
