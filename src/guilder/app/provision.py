@@ -12,6 +12,7 @@ from guilder.app import environments
 from guilder.app.environments import World
 from guilder.core import ids
 from guilder.merchants import channel_accounts, keys, onboard
+from guilder.platform.db import Tx
 from guilder.platform.settings import Settings
 
 CHANNELS = ("wechatpay", "alipay")
@@ -48,7 +49,7 @@ async def make_merchant(
     env = world.envs["test"]
     made: dict[str, Any] = {}
 
-    async def onboarding(tx: Any) -> None:
+    async def onboarding(tx: Tx) -> None:
         merchant = await onboard.onboard(tx, name, business_line="demo", late_success=late_success)
         secret = await keys.make(tx, merchant, "test", "sk", name="demo")
         public = await keys.make(tx, merchant, "test", "pk", name="demo")

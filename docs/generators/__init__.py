@@ -1,0 +1,1 @@
+"""What ./run docs makes the reference from: the databases' catalogue, the payments' pure decisions, and the source itself."""
