@@ -21,7 +21,6 @@ from guilder.core.page import turn
 from guilder.merchants import channel_accounts
 from guilder.merchants.principal import Principal
 from guilder.payments import methods, ways
-from guilder.payments.api_intents import manual_capture
 from guilder.payments.model import Intent
 from guilder.payments.present import Face
 from guilder.payments.states import IntentStatus
@@ -137,7 +136,7 @@ def _payment_of(who: Principal, s: Session, body: CreateSession) -> Intent:
     description, metadata = _described(s), {}
     if data is not UNSET:
         if data.capture_method == "manual":
-            refusal = manual_capture(s.types)
+            refusal = ways.manual_capture(s.types)
             refusal.param = "payment_intent_data[capture_method]"
             raise refusal
         description, metadata = data.description or description, merge_metadata({}, data.metadata)

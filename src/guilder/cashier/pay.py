@@ -52,5 +52,10 @@ async def look(till: Till, request_id: str) -> None:
 def _payer(till: Till, request_id: str) -> Context:
     """The payment's chain of work, carried on by whoever holds the link."""
     return context.carry_on(
-        till.root_id, request_id=request_id, business_line=till.business_line, book_id=till.book_id, actor="payer", env=till.env.name
-    )  # pyrefly: ignore
+        till.root_id,
+        request_id=request_id,
+        business_line=till.business_line,
+        book_id=till.book_id,
+        actor="payer",
+        env=till.env.name,
+    )

@@ -83,7 +83,7 @@ def speak(code: str) -> Words:
     """The words of a language."""
     if code == "en":
         return Words(code, NullTranslations())
-    catalogue = files(__package__).joinpath(f"locale/{code}/LC_MESSAGES/cashier.po").read_bytes()
+    catalogue = files("guilder.cashier").joinpath(f"locale/{code}/LC_MESSAGES/cashier.po").read_bytes()
     compiled = BytesIO()
     write_mo(compiled, read_po(BytesIO(catalogue), abort_invalid=True))
     compiled.seek(0)

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from guilder.core import clock, ids
-from guilder.core.check import must
+from guilder.core.check import never
 from guilder.core.errors import Invalid, NotFound
 from guilder.core.page import PageQuery, turn
 from guilder.notify import guard, sign
@@ -220,7 +220,8 @@ def _reveal(call: Call, answer: Answer) -> Answer:
         return answer
     shown: dict[str, Any] = msgspec.json.decode(answer.body)
     endpoint_id = ids.read("we", shown["id"])
-    must(endpoint_id is not None, "an answer names its endpoint")
+    if endpoint_id is None:
+        never("an answer names its endpoint")
     sealed = base64.b64decode(shown["secret"].removeprefix(_SEALED))
     shown["secret"] = call.principal.env.keyring.open(sealed, about(endpoint_id)).decode()
     return Answer(200, msgspec.json.encode(shown), answer.headers)
@@ -323,8 +324,8 @@ async def retrieve_event(call: Call) -> Answer:
     """Retrieve an event, as it is told to webhook endpoints."""
     who = call.principal
     id = ids.read("evt", call.path["event"])
-    row = id and await who.env.db.row(Q.list_events, who.book_id, None, None, None, None, None, 1, None, id)
-    if not row:
+    row = await who.env.db.row(Q.list_events, who.book_id, None, None, None, None, None, 1, None, id) if id else None
+    if row is None:
         raise NotFound(f"No such event: '{call.path['event']}'", param="id")
     return Answer(200, event_json(row, livemode=who.env.livemode, pending=row["pending"]).encode())
 

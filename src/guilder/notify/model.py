@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from guilder.core import ids
@@ -57,7 +58,9 @@ class Tried:
 
 def endpoint(row: Row) -> Endpoint:
     """A row of notify.endpoint."""
-    return Endpoint(**{**dict(row), "enabled_events": tuple(row["enabled_events"])})
+    values: dict[str, Any] = dict(row)
+    values["enabled_events"] = tuple(values["enabled_events"])
+    return Endpoint(**values)
 
 
 def columns(rows: Iterable[Endpoint]) -> list[tuple[object, ...]]:

@@ -196,7 +196,7 @@ async def _new_intent(who: Principal, body: CreateIntent, root_id: UUID) -> Inte
     accounts = await channel_accounts.of_merchant(who.env, who.book_id)
     offered = {a.info.code for a in accounts}
     if body.payment_method_types is not UNSET:
-        types = list(dict.fromkeys(body.payment_method_types))
+        types: list[str] = list(dict.fromkeys(body.payment_method_types))
     else:
         types = [t for t in ways.TYPES if ways.CHANNEL[t] in offered]
     currency = body.currency.upper()
@@ -207,7 +207,7 @@ async def _new_intent(who: Principal, body: CreateIntent, root_id: UUID) -> Inte
             "This merchant has no channel account yet: no way to pay can be offered.", code="payment_method_unactivated"
         )
     if body.capture_method == "manual":
-        raise manual_capture(types)
+        raise ways.manual_capture(types)
     if body.customer is not UNSET:
         await methods.must_have_customer(who, body.customer)
     extra: dict[str, Any] = {}
@@ -221,15 +221,6 @@ async def _new_intent(who: Principal, body: CreateIntent, root_id: UUID) -> Inte
         body.description or None, merge_metadata({}, body.metadata), extra, None, None, None, None, None, None,
         who.late_success, root_id, who.business_line, clock.now(),
     )  # fmt: skip
-
-
-def manual_capture(types: list[str]) -> Invalid:
-    """No way here is captured later."""
-    return Invalid(
-        f"capture_method=manual is not supported by {', '.join(types)}: these collect at once. Leave it out, or use automatic.",
-        code="parameter_invalid",
-        param="capture_method",
-    )
 
 
 async def _wish(
@@ -260,7 +251,7 @@ async def confirm_payment_intent(call: Call, body: ConfirmIntent) -> Answer:
     who: Principal = call.principal
     intent = await _find(who, call.path["intent"])
     if body.capture_method == "manual":
-        raise manual_capture(intent.types)
+        raise ways.manual_capture(intent.types)
     chosen = await methods.chosen(who, body.payment_method, body.payment_method_data)
     if chosen is None and intent.method_id is not None:
         chosen = await methods.stored(who, intent.method_id)
@@ -365,7 +356,7 @@ def _apply(intent: Intent, body: UpdateIntent, chosen: "methods.Chosen | None") 
         "payment_method_types",
     )
     if body.capture_method == "manual":
-        raise manual_capture(intent.types)
+        raise ways.manual_capture(intent.types)
     touched = [name for name in fixed if getattr(body, name) is not UNSET]
     if touched and intent.status not in (IntentStatus.REQUIRES_PAYMENT_METHOD, IntentStatus.REQUIRES_CONFIRMATION):
         raise WrongState(

@@ -51,6 +51,15 @@ def choose(type: str, accounts: Sequence[ChannelAccount], currency: str, options
     return Way(account, way)
 
 
+def manual_capture(types: Sequence[str]) -> Invalid:
+    """Why a payment by these is not captured later: no way here can."""
+    return Invalid(
+        f"capture_method=manual is not supported by {', '.join(types)}: these collect at once. Leave it out, or use automatic.",
+        code="parameter_invalid",
+        param="capture_method",
+    )
+
+
 def read_token(token: str) -> tuple[str, str | None] | None:
     """The type and dials of a test token; None if it is none."""
     if token in ("pm_wechat_pay", "pm_alipay"):

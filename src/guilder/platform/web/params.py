@@ -236,7 +236,8 @@ def _union(t: mi.UnionType, form: bool) -> Reader:
         if isinstance(bare, mi.NoneType):
             nullable = not form
         else:
-            shape = {mi.StructType: dict, mi.DictType: dict, mi.ListType: list}.get(type(bare), str)
+            shapes: dict[type, type] = {mi.StructType: dict, mi.DictType: dict, mi.ListType: list}
+            shape = shapes.get(type(bare), str)
             must(shape not in options, f"{t} has two options that look alike")
             options[shape] = _compile(option, form)
     only = next(iter(options.values()))
