@@ -118,7 +118,7 @@ async def test_R2_R5_every_planted_difference_is_found_and_nothing_else(wechat: 
         sum(t.channel.payments + t.channel.refunds or t.ours.payments + t.ours.refunds for t in report.tallies)
         == day.planted
     )
-    # Totals that add up are asserted by Report itself; here that they are the true ones.
+    assert report.adds_up  # and the totals are the true ones:
     assert report.channel.paid == sum(r.amount for r in day.rows if not r.refund_key)
     assert report.channel.refunded == sum(r.amount for r in day.rows if r.refund_key)
     assert report.ours.payments == sum(

@@ -60,14 +60,18 @@ async def test_200_000_lines(wechat: Merchant, database: embedded.Server, capsys
 
     statement = read_statement(DAY, packed, sha1)
     read = time.monotonic()
-    report = await settle(wechat.env, wechat.account, statement)
+    moments: dict[tuple[str, int], float] = {}
+    report = await settle(
+        wechat.env, wechat.account, statement, lambda step, done, _: moments.update({(step, done): time.monotonic()})
+    )
 
     ended = time.monotonic()
     grown = peak() - before
     with capsys.disabled():
         print(
-            f"\n{LINES:,} lines, {size / MIB:.0f} MiB: read and checked in {read - started:.1f} s, taken in and matched in "
-            f"{ended - read:.1f} s; memory grew by {grown / MIB:.0f} MiB; {os.cpu_count()} cores"
+            f"\n{LINES:,} lines, {size / MIB:.0f} MiB: read and checked in {read - started:.1f} s, taken in in "
+            f"{moments['match', 0] - read:.1f} s, matched in {moments['match', 1] - moments['match', 0]:.1f} s, "
+            f"reported in {ended - moments['match', 1]:.1f} s; memory grew by {grown / MIB:.0f} MiB; {os.cpu_count()} cores"
         )
     assert found(report) == told(("missing_channel", ids.text(ours[0])))
     assert report.matched.payments == LINES - 1

@@ -7,10 +7,12 @@ from guilder.platform import housekeeping
 from guilder.platform.jobs import Kind, Loop
 from guilder.platform.outbox import Subscription
 from guilder.platform.web import Resource, Route
+from guilder.reconciliation import jobs as reconciliation_jobs
 
 # In layer order: what a schema refers to comes before it.
 SCHEMAS = (
-    "guilder.platform", "guilder.ledger", "guilder.merchants", "guilder.payments", "guilder.notify", "guilder.cashier",
+    "guilder.platform", "guilder.ledger", "guilder.merchants", "guilder.payments",
+    "guilder.reconciliation", "guilder.notify", "guilder.cashier",
 )  # fmt: skip
 CONTROL = (("guilder.platform", "schema.sql"), ("guilder.merchants", "control.sql"))
 
@@ -22,7 +24,7 @@ RESOURCES: tuple[Resource, ...] = (
 )  # fmt: skip
 SUBSCRIPTIONS: tuple[Subscription, ...] = (*cashier.SUBSCRIPTIONS, *notify.SUBSCRIPTIONS)
 LOOPS: tuple[Loop, ...] = (
-    *sweep.LOOPS, *notify.LOOPS, *housekeeping.LOOPS,
+    *sweep.LOOPS, *reconciliation_jobs.LOOPS, *notify.LOOPS, *housekeeping.LOOPS,
 )  # fmt: skip
-KINDS: tuple[Kind, ...] = ()
+KINDS: tuple[Kind, ...] = reconciliation_jobs.KINDS
 EVENTS: dict[str, str] = {**payments_events.CATALOGUE, **cashier.CATALOGUE}

@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from guilder.core import ids
 from guilder.core.check import must
 from guilder.merchants.channel_accounts import ChannelAccount
 from guilder.platform.db import Row, Tx
@@ -27,13 +28,15 @@ async def report(rt: Env, account: ChannelAccount, statement_id: UUID) -> Report
             Sums(),
         )
         tallies = _tallies(await tx.rows(Q.sum_breaks, books, s["id"], s["currency"]))
-        breaks = tuple(_break(r) for r in await tx.rows(Q.list_breaks, books, s["id"], LISTED))
+        breaks = tuple(_break(r, account.book_id) for r in await tx.rows(Q.list_breaks, books, s["id"], LISTED))
         channel = Sums(s["payments"], s["paid"], s["refunds"], s["refunded"])
         ours = Sums(s["our_payments"], s["our_paid"], s["our_refunds"], s["our_refunded"])
-        return Report(
+        found = Report(
             account.id, account.name, account.info.code, s["day"], s["id"], s["version"], s["currency"], s["fee"],
             s["fee_exponent"], channel, ours, matched, tallies, breaks,
         )  # fmt: skip
+        must(found.adds_up, f"R2: each side of {account.name} on {found.day} adds up")
+        return found
 
     return await rt.db.transact(look, lock_timeout_ms=60_000)
 
@@ -49,9 +52,10 @@ def _tallies(rows: list[Row]) -> tuple[Tally, ...]:
     return tuple(found)
 
 
-def _break(r: Row) -> Break:
+def _break(r: Row, book_id: UUID) -> Break:
+    key = r["key"] or ids.mint_key(r["about"], book_id)
     return Break(
-        r["number"], r["kind"], Reason(r["reason"]), r["about"], r["key"], r["channel_ref"], r["channel_amount"],
+        r["number"], r["kind"], Reason(r["reason"]), r["about"], key, r["channel_ref"], r["channel_amount"],
         r["channel_currency"], r["our_amount"], r["our_currency"], r["our_state"], r["difference"], r["at"],
         BreakState(r["state"]), r["resolution"], r["owner"],
     )  # fmt: skip

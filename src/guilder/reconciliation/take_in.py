@@ -20,7 +20,7 @@ from guilder.platform.sql import load
 from guilder.reconciliation.model import Progress
 
 Q = load(__package__)
-CHUNK = 4000
+CHUNK = 2000
 
 
 @dataclass(frozen=True, slots=True)
