@@ -1,7 +1,6 @@
 """A PostgreSQL, an environment, merchants' servers that really listen, and the courier between them."""
 
 import asyncio
-import base64
 import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -19,6 +18,7 @@ from guilder.core import clock, ids
 from guilder.notify import SUBSCRIPTIONS, WAKE, Policy, pump, sign
 from guilder.notify.endpoints import create_many
 from guilder.notify.model import Endpoint, about
+from guilder.notify.settle import save
 from guilder.platform import db, embedded, outbox, schema
 from guilder.platform.crypto import Keyring
 from guilder.platform.db import Tx
@@ -135,16 +135,23 @@ class Book:
         e = Endpoint(
             self.id, id, url, tuple(events), VERSION, None, "{}", sealed, None, None, "enabled", None, None, 0, clock.now()
         )  # fmt: skip
-        [made] = await self.env.db.transact(lambda tx: create_many(tx, [replace(e, **more)]))
-        assert isinstance(made, Endpoint)
-        return made, secret
+        e = replace(e, **more)
 
-    async def happens(self, *types: str, object_id: UUID | None = None, **more: Any) -> list[str]:
+        async def work(tx: Tx) -> None:
+            assert await create_many(tx, [e]) == [e]
+            await save(tx, [e])  # the state that it is to be in already
+
+        await self.env.db.transact(work)
+        return e, secret
+
+    async def happens(
+        self, *types: str, object_id: UUID | None = None, first_version: int = 1, **more: Any
+    ) -> list[str]:
         """Emit events, and hand them to the subscriber; their ids."""
         object_id = object_id or ids.new_id()
         events = [
             Event(
-                self.id, type, object_id, n + 1, json.dumps({"id": f"pi_{n}", "object": "payment_intent", "amount": n}),
+                self.id, type, object_id, first_version + n, json.dumps({"id": f"pi_{n}", "object": "payment_intent", "amount": n}),
                 clock.now(), ids.new_id(), **more,
             )
             for n, type in enumerate(types)
@@ -211,7 +218,3 @@ async def courier(env: Env, policy: Policy = QUICK, **more: Any) -> AsyncIterato
         for result in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(result, Exception):
                 raise result
-
-
-def basic(key: str) -> str:
-    return "Basic " + base64.b64encode(f"{key}:".encode()).decode()

@@ -19,7 +19,7 @@ Invariants.  Tests carry these names (`test_N3_...`).
     N9  A secret is told once, and stored sealed only, the idempotency answer included.
 
 Order.  Deliveries may overtake each other; an event's `object_version` has no gaps per object: sort by it.
-Cost.   Per batch of events one statement; per round of deliveries one to claim, two to settle.
+Cost.   Per batch of events one statement; per round of deliveries one to claim, one to settle.
 """
 
 from guilder.notify.api import ROUTES

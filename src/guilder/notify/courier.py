@@ -73,7 +73,8 @@ class Courier:
         try:
             while True:
                 self._wake.clear()
-                await self._round()
+                if await self._round():
+                    await asyncio.sleep(self._policy.pace_s)
                 try:
                     await asyncio.wait_for(self._wake.wait(), self._policy.idle_s)
                 except TimeoutError:
@@ -85,14 +86,19 @@ class Courier:
                 task.cancel()
             await self._settle.idle()
 
-    async def _round(self) -> None:
+    async def _round(self) -> int:
+        """Start what is due and has room; how much that was."""
         try:
             rows = await self._env.db.transact(self._claim, durable=False)
         except DatabaseError as error:
             log.warning("deliveries cannot be claimed: %s", error)
-            return
+            return 0
+        except Exception:
+            log.exception("deliveries cannot be claimed")
+            return 0
         for row in rows:
             self._start(row)
+        return len(rows)
 
     async def _claim(self, tx: Tx) -> list[Row]:
         policy, now = self._policy, self._now()

@@ -114,7 +114,7 @@ def check_url(url: str, *, loopback: bool) -> Target:
         raise Refused(f"The port {port} is not allowed; use {' or '.join(map(str, sorted(PORTS)))}.")
     _check_name(host, loopback)
     made = URL(f"{scheme}://{host}:{port}{rest}", encoded=True)
-    if made.host != host.strip("[]") or made.port != port or made.user is not None:
+    if made.raw_host != host.strip("[]") or made.port != port or made.user is not None:
         raise Refused("The URL can be read in two ways.")
     return Target(made, host.strip("[]"), port, loopback)
 

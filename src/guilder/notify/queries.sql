@@ -44,18 +44,22 @@ RETURNING d.book_id, d.endpoint_id, d.event_id, d.tries, d.fence, d.siblings, du
           v.type, v.object_version, v.data, v.previous, v.request_id, v.idempotency_key, v.root_id, v.business_line, v.created_at
 
 -- name: settle_deliveries
--- Only the claim that is the latest (N5), and only what still waits: an endpoint may have been disabled meanwhile.
+-- Every try is noted; its delivery moves on only under the latest claim (N5), and only if it still waits: the endpoint may have
+-- been disabled meanwhile.
+WITH s AS (
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::int[],
+                         $9::int[], $10::text[], $11::text[])
+             AS s (book_id, endpoint_id, event_id, fence, state, run_at, at, took_ms, status, error, response)
+), noted AS (
+    INSERT INTO notify.delivery_try (book_id, endpoint_id, event_id, fence, at, took_ms, status, error, response)
+    SELECT book_id, endpoint_id, event_id, fence, at, took_ms, status, error, response FROM s
+        ON CONFLICT DO NOTHING
+)
 UPDATE notify.delivery d
    SET state = s.state, run_at = s.run_at, ended_at = CASE WHEN s.state <> 'pending' THEN s.run_at END
-  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::text[], $6::timestamptz[])
-       AS s (book_id, endpoint_id, event_id, fence, state, run_at)
+  FROM s
  WHERE d.book_id = s.book_id AND d.endpoint_id = s.endpoint_id AND d.event_id = s.event_id
    AND d.fence = s.fence AND d.state = 'pending'
-
--- name: insert_tries
-INSERT INTO notify.delivery_try (book_id, endpoint_id, event_id, fence, at, took_ms, status, error, response)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::timestamptz[], $6::int[], $7::int[], $8::text[], $9::text[])
-    ON CONFLICT DO NOTHING
 
 -- name: note_health
 -- The rows come back as they are now.

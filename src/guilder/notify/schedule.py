@@ -34,7 +34,8 @@ class Policy:
     failing_room: int = 1  # ... while it is failing
     connections: int = 256  # tries of all endpoints at a time
     failing_connections: int = 128  # ... of all that are failing, beside those
-    gather_s: float = 0.01  # results wait so long for company: one commit for many
+    pace_s: float = 0.02  # from one round to the next; the first after a pause starts at once
+    gather_s: float = 0.05  # results wait so long for company: one commit for many
     idle_s: float = 1.0  # look at least so often, should a wake-up be lost
     grace_s: float = 2.0  # when the courier is stopped, tries that are under way may end
 

@@ -27,17 +27,15 @@ log = logging.getLogger("guilder.notify")
 
 async def settle_many(tx: Tx, tried: Sequence[Tried], *, policy: Policy, livemode: bool) -> list[None]:
     """Write the tries, move their deliveries on (N5), and look after the endpoints.  Answers None for each."""
-    keys = (
+    states = [next_state(policy, t.delivery.tries, t.reply, t.at, t.spread) for t in tried]
+    await tx.run(
+        Q.settle_deliveries,
         [t.delivery.book_id for t in tried],
         [t.delivery.endpoint_id for t in tried],
         [t.delivery.event_id for t in tried],
         [t.delivery.fence for t in tried],
-    )
-    states = [next_state(policy, t.delivery.tries, t.reply, t.at, t.spread) for t in tried]
-    await tx.run(Q.settle_deliveries, *keys, [s for s, _ in states], [at for _, at in states])
-    await tx.run(
-        Q.insert_tries,
-        *keys,
+        [state for state, _ in states],
+        [at for _, at in states],
         [t.at for t in tried],
         [t.reply.took_ms for t in tried],
         [t.reply.status for t in tried],
