@@ -1,6 +1,5 @@
 """A PostgreSQL, the simulators, and merchants with an account at each channel."""
 
-import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from reconciliation.merchant import Merchant, open_merchant
 from simulators.process import Simulators
 
 SCHEMAS = ("guilder.platform", "guilder.ledger", "guilder.merchants", "guilder.payments", "guilder.reconciliation")
+KEY = bytes(range(32))
 DATABASES = ("guilder_control", "guilder_test")
 
 
@@ -49,12 +49,12 @@ async def env(database: embedded.Server) -> AsyncIterator[Env]:
         return next(revisions)
 
     settings = Settings(public_api_url="http://127.0.0.1:9")
-    env = Env("test", settings, pool, control, Keyring(os.urandom(32)), Cache(revision))
+    env = Env("test", settings, pool, control, Keyring(KEY), Cache(revision))
     yield env
     await env.close()
     await control.close()
     async with db.connected(database.dsn("guilder_test", "owner")) as connection:
-        await connection.execute("DELETE FROM merchants.channel_account")  # sealed with this test's key
+        await connection.execute("DELETE FROM merchants.channel_account")
 
 
 @pytest.fixture
