@@ -2,22 +2,30 @@
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Annotated
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, TypeVar
+from uuid import UUID
 
 import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from guilder.core.errors import GuilderError
+from guilder.core import ids
+from guilder.core.errors import GuilderError, Invalid
 from guilder.platform import settings
 from guilder.platform.cluster import EmbeddedError
 from guilder.platform.runtime import RuntimeFailure
 from guilder.platform.settings import Settings
 
 if TYPE_CHECKING:
-    from guilder.app.provision import Demo
+    from collections.abc import Awaitable, Callable
 
+    from guilder.app.environments import World
+    from guilder.app.provision import Demo
+    from guilder.platform.environment import Env
+
+T = TypeVar("T")
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 out = Console(highlight=False)
 
@@ -82,6 +90,125 @@ def doctor() -> None:
     from guilder.app.doctor import examine
 
     raise typer.Exit(asyncio.run(examine(_settings(), out)))
+
+
+@app.command(name="reconcile")
+def reconcile_(
+    channel: Annotated[str, typer.Option(help="wechatpay or alipay")],
+    day: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The channel's own calendar day.")],
+    account: Annotated[
+        str | None, typer.Option(help="One channel account (ca_…); default: all of the channel.")
+    ] = None,
+    env: Annotated[str, typer.Option(help="The environment.")] = "test",
+) -> None:
+    """Hold a channel's statement of a day against the book.  Ends with 1 if breaks want a person."""
+    from guilder.channels.model import StatementError
+    from guilder.reconciliation import render, run_cli
+
+    async def work(world: "World") -> bool:
+        reports = await run_cli(_env(world, env), channel, day.date(), account, console=Console(stderr=True))
+        for report in reports:
+            out.print(render(report))
+        return any(report.open for report in reports)
+
+    try:
+        broken = _in_world(work)
+    except StatementError as error:
+        raise GuilderError(f"There is no statement to read: {error} ({error.problem.value}).") from error
+    raise typer.Exit(1 if broken else 0)
+
+
+keys_app = typer.Typer(no_args_is_help=True, help="API keys: list, make, roll, revoke.")
+app.add_typer(keys_app, name="keys")
+
+
+@keys_app.command("list")
+def keys_list(merchant: str) -> None:
+    """Show a merchant's keys; never the keys themselves."""
+    from guilder.merchants import keys
+
+    table = Table("id", "key", "scopes", "made", "state")
+    for row in _in_world(lambda world: keys.of_merchant(world.control, _read("acct", merchant))):
+        state = (
+            "revoked"
+            if row["revoked_at"]
+            else f"until {row['expires_at']:%Y-%m-%d %H:%M}"
+            if row["expires_at"]
+            else "valid"
+        )
+        table.add_row(ids.show("key", row["id"]), f"{row['kind']}_{row['env']}_…{row['last4']}", " ".join(row["scopes"]),
+                      f"{row['created_at']:%Y-%m-%d %H:%M}", state)  # fmt: skip
+    out.print(table)
+
+
+@keys_app.command("make")
+def keys_make(
+    merchant: str,
+    kind: Annotated[str, typer.Option(help="sk, pk or rk")] = "sk",
+    env: str = "test",
+    scope: Annotated[list[str] | None, typer.Option(help="For rk: payments:read, refunds:write …")] = None,
+    name: str = "",
+) -> None:
+    """Make a key and show it once."""
+    from guilder.merchants import keys
+
+    book = _read("acct", merchant)
+    made = _in_world(lambda w: w.control.transact(lambda tx: keys.make(tx, book, env, kind, tuple(scope or ()), name)))
+    out.print(f"{ids.show('key', made.id)}  [bold]{made.secret}[/bold]\nIt is shown this once.")
+
+
+@keys_app.command("roll")
+def keys_roll(key: str, overlap_s: Annotated[int, typer.Option(help="How long the old key works on.")] = 86400) -> None:
+    """Replace a key; both work until the overlap is over."""
+    from guilder.merchants import keys
+
+    made = _in_world(lambda w: w.control.transact(lambda tx: keys.roll(tx, _read("key", key), overlap_s)))
+    out.print(f"{ids.show('key', made.id)}  [bold]{made.secret}[/bold]\nIt is shown this once.")
+
+
+@keys_app.command("revoke")
+def keys_revoke(key: str) -> None:
+    """Refuse a key from now on, in every process within a second."""
+    from guilder.merchants import keys
+
+    _in_world(lambda w: w.control.transact(lambda tx: keys.revoke(tx, _read("key", key))))
+    out.print(f"{key} is revoked.")
+
+
+@app.command()
+def sweep(env: Annotated[str, typer.Option(help="The environment.")] = "test") -> None:
+    """Prove the book's invariants L1 to L5 on what is stored.  Ends with 1 if one is broken."""
+    from guilder import ledger
+
+    broken = _in_world(lambda world: _env(world, env).db.transact(ledger.sweep))
+    for b in broken:
+        out.print(f"[red]{b.invariant}[/red] {b.subject}: {b.fault}")
+    out.print(f"{len(broken)} broken." if broken else "L1 to L5 hold.")
+    raise typer.Exit(1 if broken else 0)
+
+
+def _in_world(work: "Callable[[World], Awaitable[T]]") -> T:
+    """Run `work` with every environment open."""
+    from guilder.app import environments
+
+    async def run() -> T:
+        async with environments.open_world(_settings()) as world:
+            return await work(world)
+
+    return asyncio.run(run())
+
+
+def _env(world: "World", name: str) -> "Env":
+    if name not in world.envs:
+        raise Invalid(f"There is no environment {name!r} here; there are {', '.join(world.envs)}.")
+    return world.envs[name]
+
+
+def _read(prefix: str, shown: str) -> UUID:
+    id = ids.read(prefix, shown)
+    if id is None:
+        raise Invalid(f"{shown!r} is no id that begins with {prefix}_.")
+    return id
 
 
 @app.command()

@@ -1,7 +1,9 @@
 """The domains, once, and what each contributes.  A new domain is a line in each list that it has something for."""
 
 from guilder import cashier, notify
-from guilder.payments import api_intents, api_refunds, sweep
+from guilder.merchants import api as merchants_api
+from guilder.merchants import events as merchants_events
+from guilder.payments import api_intents, api_methods, api_refunds, sweep
 from guilder.payments import events as payments_events
 from guilder.platform import housekeeping
 from guilder.platform.jobs import Kind, Loop
@@ -17,14 +19,15 @@ SCHEMAS = (
 CONTROL = (("guilder.platform", "schema.sql"), ("guilder.merchants", "control.sql"))
 
 ROUTES: tuple[Route, ...] = (
-    *api_intents.ROUTES, *api_refunds.ROUTES, *cashier.ROUTES, *notify.ROUTES,
+    *api_intents.ROUTES, *api_refunds.ROUTES, *merchants_api.ROUTES, *api_methods.ROUTES, *cashier.ROUTES, *notify.ROUTES,
 )  # fmt: skip
 RESOURCES: tuple[Resource, ...] = (
-    *api_refunds.RESOURCES, *cashier.RESOURCES,
+    *api_refunds.RESOURCES, *merchants_api.RESOURCES, *api_methods.RESOURCES, *cashier.RESOURCES,
 )  # fmt: skip
 SUBSCRIPTIONS: tuple[Subscription, ...] = (*cashier.SUBSCRIPTIONS, *notify.SUBSCRIPTIONS)
 LOOPS: tuple[Loop, ...] = (
     *sweep.LOOPS, *reconciliation_jobs.LOOPS, *notify.LOOPS, *housekeeping.LOOPS,
 )  # fmt: skip
 KINDS: tuple[Kind, ...] = reconciliation_jobs.KINDS
-EVENTS: dict[str, str] = {**payments_events.CATALOGUE, **cashier.CATALOGUE}
+EVENTS: dict[str, str] = {**payments_events.CATALOGUE, **merchants_events.CATALOGUE, **cashier.CATALOGUE}
+CUSTOMER_STEPS = api_methods.STEPS  # what else goes when a customer goes

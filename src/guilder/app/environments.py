@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 from guilder.app import domains
-from guilder.merchants import keys
+from guilder.merchants import customers, keys
 from guilder.platform import cluster, crypto, embedded, failpoints, outbox, schema
 from guilder.platform.db import Database
 from guilder.platform.embedded import Role, Server
@@ -57,6 +57,7 @@ async def open_world(settings: Settings) -> AsyncIterator[World]:
 
     failpoints.arm(os.environ, settings.environments)
     outbox.register(domains.SUBSCRIPTIONS)
+    customers.register(domains.CUSTOMER_STEPS)
     keyring = crypto.Keyring.load(settings.encryption_key or None, settings.state_path / "encryption.key")
     control = await Database("control", dsn(settings, CONTROL), size=2).open()
     cache = Cache(lambda: keys.revision(control))

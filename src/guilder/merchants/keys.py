@@ -18,7 +18,7 @@ import msgspec
 from guilder.core import ids
 from guilder.core.errors import Invalid, NotFound
 from guilder.platform import context
-from guilder.platform.db import Database, Tx
+from guilder.platform.db import Database, Row, Tx
 from guilder.platform.sql import load
 
 Q = load(__package__)
@@ -76,6 +76,11 @@ async def revoke(tx: Tx, key_id: UUID) -> None:
     if await tx.value(Q.revoke_key, key_id) is None:
         raise NotFound("No such key, or it is revoked already.")
     await audit(tx, "key.revoked", ids.show("key", key_id), {})
+
+
+async def of_merchant(control: Database, merchant_id: UUID) -> list[Row]:
+    """A merchant's keys, oldest first."""
+    return await control.rows(Q.list_keys, merchant_id)
 
 
 async def revision(control: Database) -> int:

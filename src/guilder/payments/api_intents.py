@@ -1,6 +1,6 @@
 """The calls of PaymentIntents."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
@@ -48,8 +48,10 @@ from guilder.platform.web import (
     merge_metadata,
     route,
 )
+from guilder.platform.web.cursor import cursor
 
 Q = load(__package__)
+TypeNames = Annotated[list[TypeName], msgspec.Meta(min_length=1, max_length=10)]
 Amount = Annotated[Units, msgspec.Meta(description="In the currency's smallest unit: 1250 is 12.50 yuan.")]
 
 
@@ -57,7 +59,7 @@ class AutomaticMethods(Params):
     """Offer every way that the merchant has."""
 
     enabled: bool
-    allow_redirects: Literal["always", "never"] | UnsetType = UNSET
+    allow_redirects: Literal["always"] | UnsetType = UNSET  # alipay goes by redirect unless its options say client=qr
 
 
 class CreateIntent(Params):
@@ -65,6 +67,7 @@ class CreateIntent(Params):
 
     amount: Amount
     currency: Currency
+    allowed_payment_method_types: TypeNames | UnsetType = UNSET
     automatic_payment_methods: AutomaticMethods | UnsetType = UNSET
     capture_method: Literal["automatic", "automatic_async", "manual"] | UnsetType = UNSET
     confirm: bool | UnsetType = UNSET
@@ -75,14 +78,14 @@ class CreateIntent(Params):
     payment_method: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | UnsetType = UNSET
     payment_method_data: PaymentMethodData | UnsetType = UNSET
     payment_method_options: Options | UnsetType = UNSET
-    payment_method_types: Annotated[list[TypeName], msgspec.Meta(min_length=1, max_length=10)] | UnsetType = UNSET
+    payment_method_types: TypeNames | UnsetType = UNSET
     receipt_email: Annotated[str, msgspec.Meta(max_length=512)] | UnsetType | None = UNSET
     return_url: Url | UnsetType = UNSET
     shipping: Shipping | UnsetType | None = UNSET
     statement_descriptor: Annotated[str, msgspec.Meta(max_length=22)] | UnsetType | None = UNSET
     statement_descriptor_suffix: Annotated[str, msgspec.Meta(max_length=22)] | UnsetType | None = UNSET
     REFUSED: ClassVar[Refusals] = not_here(
-        "allowed_payment_method_types", "amount_details", "application_fee_amount", "confirmation_token", "customer_account",
+        "amount_details", "application_fee_amount", "confirmation_token", "customer_account",
         "error_on_requires_action", "excluded_payment_method_types", "hooks", "mandate", "mandate_data", "off_session",
         "on_behalf_of", "payment_details", "payment_method_configuration", "radar_options", "setup_future_usage",
         "transfer_data", "transfer_group", "use_stripe_sdk",
@@ -92,6 +95,7 @@ class CreateIntent(Params):
 class UpdateIntent(Params):
     """What may change before it is paid."""
 
+    allowed_payment_method_types: TypeNames | UnsetType = UNSET
     amount: Amount | UnsetType = UNSET
     capture_method: Literal["automatic", "automatic_async", "manual"] | UnsetType = UNSET
     currency: Currency | UnsetType = UNSET
@@ -101,13 +105,13 @@ class UpdateIntent(Params):
     payment_method: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | UnsetType = UNSET
     payment_method_data: PaymentMethodData | UnsetType = UNSET
     payment_method_options: Options | UnsetType = UNSET
-    payment_method_types: Annotated[list[TypeName], msgspec.Meta(min_length=1, max_length=10)] | UnsetType = UNSET
+    payment_method_types: TypeNames | UnsetType = UNSET
     receipt_email: Annotated[str, msgspec.Meta(max_length=512)] | UnsetType | None = UNSET
     shipping: Shipping | UnsetType | None = UNSET
     statement_descriptor: Annotated[str, msgspec.Meta(max_length=22)] | UnsetType | None = UNSET
     statement_descriptor_suffix: Annotated[str, msgspec.Meta(max_length=22)] | UnsetType | None = UNSET
     REFUSED: ClassVar[Refusals] = not_here(
-        "allowed_payment_method_types", "amount_details", "application_fee_amount", "customer_account",
+        "amount_details", "application_fee_amount", "customer_account",
         "excluded_payment_method_types", "hooks", "payment_details", "payment_method_configuration", "setup_future_usage",
         "transfer_data", "transfer_group",
     )  # fmt: skip
@@ -195,10 +199,7 @@ async def create_payment_intent(call: Call, body: CreateIntent) -> Answer:
 async def _new_intent(who: Principal, body: CreateIntent, root_id: UUID) -> Intent:
     accounts = await channel_accounts.of_merchant(who.env, who.book_id)
     offered = {a.info.code for a in accounts}
-    if body.payment_method_types is not UNSET:
-        types: list[str] = list(dict.fromkeys(body.payment_method_types))
-    else:
-        types = [t for t in ways.TYPES if ways.CHANNEL[t] in offered]
+    types = _types(body) or [t for t in ways.TYPES if ways.CHANNEL[t] in offered]
     currency = body.currency.upper()
     for type in types:
         ways.choose(type, accounts, currency, {})
@@ -212,7 +213,7 @@ async def _new_intent(who: Principal, body: CreateIntent, root_id: UUID) -> Inte
         await methods.must_have_customer(who, body.customer)
     extra: dict[str, Any] = {}
     for name in ("receipt_email", "shipping", "statement_descriptor", "statement_descriptor_suffix", "payment_method_options",
-                 "automatic_payment_methods"):  # fmt: skip
+                 "automatic_payment_methods", "allowed_payment_method_types", "capture_method"):  # fmt: skip
         if (value := getattr(body, name)) not in (UNSET, None):
             extra[name] = msgspec.to_builtins(value)
     return Intent(
@@ -221,6 +222,19 @@ async def _new_intent(who: Principal, body: CreateIntent, root_id: UUID) -> Inte
         body.description or None, merge_metadata({}, body.metadata), extra, None, None, None, None, None, None,
         who.late_success, root_id, who.business_line, clock.now(),
     )  # fmt: skip
+
+
+def _types(body: CreateIntent | UpdateIntent) -> list[str] | None:
+    """The ways that a request offers; None if it names none.  The pinned SDKs say `allowed_payment_method_types`, older ones
+    `payment_method_types`."""
+    if body.allowed_payment_method_types is not UNSET and body.payment_method_types is not UNSET:
+        raise Invalid(
+            "You may give one of allowed_payment_method_types and payment_method_types.",
+            code="parameters_exclusive",
+            param="payment_method_types",
+        )
+    named = body.allowed_payment_method_types or body.payment_method_types
+    return None if named is UNSET else list(dict.fromkeys(named))
 
 
 async def _wish(
@@ -263,8 +277,8 @@ async def confirm_payment_intent(call: Call, body: ConfirmIntent) -> Answer:
         )  # fmt: skip
     changed = {
         name: msgspec.to_builtins(value)
-        for name in ("receipt_email", "shipping", "payment_method_options")
-        if (value := getattr(body, name)) not in (UNSET, None)
+        for name in ("receipt_email", "shipping", "payment_method_options", "capture_method")
+        if (value := getattr(body, name)) is not UNSET
     }
     wish = await _wish(
         who, intent, chosen, body.return_url, by, changed=changed, options=changed.get("payment_method_options")
@@ -354,6 +368,7 @@ def _apply(intent: Intent, body: UpdateIntent, chosen: "methods.Chosen | None") 
         "payment_method_data",
         "payment_method_options",
         "payment_method_types",
+        "allowed_payment_method_types",
     )
     if body.capture_method == "manual":
         raise ways.manual_capture(intent.types)
@@ -369,8 +384,7 @@ def _apply(intent: Intent, body: UpdateIntent, chosen: "methods.Chosen | None") 
         intent.currency = body.currency.upper()
     if body.customer is not UNSET:
         intent.customer_id = ids.read("cus", body.customer)
-    if body.payment_method_types is not UNSET:
-        intent.types = list(dict.fromkeys(body.payment_method_types))
+    intent.types = _types(body) or intent.types
     if body.description is not UNSET:
         intent.description = body.description
     intent.metadata = merge_metadata(intent.metadata, body.metadata)
@@ -380,6 +394,8 @@ def _apply(intent: Intent, body: UpdateIntent, chosen: "methods.Chosen | None") 
         "statement_descriptor",
         "statement_descriptor_suffix",
         "payment_method_options",
+        "allowed_payment_method_types",
+        "capture_method",
     ):
         value = getattr(body, name)
         if value is None:
@@ -440,20 +456,6 @@ async def list_payment_intents(call: Call, query: ListIntents) -> Listing[Paymen
     )  # fmt: skip
     face = Face(who.env)
     return listing(call, turn(page, [store.intent_of(r) for r in rows]), lambda i: present.intent(face, i))
-
-
-def cursor(page: Any, prefix: str) -> tuple[UUID | None, UUID | None, datetime | None, datetime | None]:
-    """A page's bounds as the list queries take them.  NotFound for a cursor that is no id of ours."""
-    bounds: list[UUID | None] = []
-    for name, value in (("starting_after", page.after), ("ending_before", page.before)):
-        id = ids.read(prefix, value) if value is not None else None
-        if value is not None and id is None:
-            raise NotFound(f"No such object: '{value}'", param=name)
-        bounds.append(id)
-    since, until = page.created.since, page.created.until
-    return (
-        bounds[0], bounds[1], clock.from_unix(since) if since is not None else None, clock.from_unix(until) if until is not None else None,
-    )  # fmt: skip
 
 
 def _id(shown: str) -> UUID:

@@ -13,7 +13,6 @@ from guilder.core.page import turn
 from guilder.merchants.principal import Principal
 from guilder.payments import present, store
 from guilder.payments import refund as refunding
-from guilder.payments.api_intents import cursor
 from guilder.payments.model import Charge, Intent
 from guilder.payments.params import not_here
 from guilder.payments.present import ChargeObject, Face, PaymentIntent, RefundObject
@@ -36,6 +35,7 @@ from guilder.platform.web import (
     merge_metadata,
     route,
 )
+from guilder.platform.web.cursor import cursor
 
 Q = load(__package__)
 ChargeId = Annotated[str, id_of("ch")]
@@ -178,6 +178,8 @@ async def list_charges(call: Call, query: ListCharges) -> Listing[ChargeObject]:
 async def load_charges(call: Call, shown: Sequence[str]) -> Mapping[str, ChargeObject]:
     """Charges by their shown ids, for `expand`."""
     who: Principal = call.principal
+    if "payments:read" not in who.scopes:
+        return {}
     rows = await who.env.db.rows(Q.find_charges, who.book_id, _ids("ch", shown))
     charges: list[Charge] = [store.charge_of(r) for r in rows]
     intents = await _intents(who, [c.intent_id for c in charges])
@@ -187,6 +189,8 @@ async def load_charges(call: Call, shown: Sequence[str]) -> Mapping[str, ChargeO
 async def load_intents(call: Call, shown: Sequence[str]) -> Mapping[str, PaymentIntent]:
     """Payments by their shown ids, for `expand`."""
     who: Principal = call.principal
+    if "payments:read" not in who.scopes:
+        return {}
     found = await _intents(who, _ids("pi", shown))
     return {ids.show("pi", i.id): present.intent(Face(who.env), i) for i in found.values()}
 

@@ -45,7 +45,7 @@ async def chosen(who: Principal, named: str | UnsetType, data: PaymentMethodData
                 param="payment_method",
                 code="resource_missing",
             )
-        return _made(Method(who.book_id, ids.new_id(), token[0], token[1], None, {}, {}, 1, clock.now()))
+        return _made(Method(who.book_id, ids.new_id(), token[0], token[1], None, {}, {}, 0, clock.now()))
     id = ids.read("pm", named)
     if id is None:
         raise NotFound(f"No such PaymentMethod: '{named}'", param="payment_method")
@@ -65,7 +65,7 @@ def from_data(book_id: UUID, data: PaymentMethodData) -> Method:
     """A way to pay from its parameters."""
     billing = {} if data.billing_details is UNSET else msgspec.to_builtins(data.billing_details)
     return Method(
-        book_id, ids.new_id(), data.type, None, None, billing, merge_metadata({}, data.metadata), 1, clock.now()
+        book_id, ids.new_id(), data.type, None, None, billing, merge_metadata({}, data.metadata), 0, clock.now()
     )
 
 

@@ -94,3 +94,6 @@ class Options(Params):
 
     alipay: AlipayOptions | UnsetType = UNSET
     wechat_pay: WechatOptions | UnsetType = UNSET
+    REFUSED: ClassVar[Refusals] = dict.fromkeys(
+        ("card", "card_present", "demo_pay", *OTHER_TYPES), "this release knows the types wechat_pay and alipay."
+    )

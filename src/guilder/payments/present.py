@@ -179,11 +179,13 @@ def intent(face: Face, i: Intent) -> PaymentIntent:
     paid = i.status is IntentStatus.SUCCEEDED
     return PaymentIntent(
         id=ids.show("pi", i.id),
+        allowed_payment_method_types=extra.get("allowed_payment_method_types"),
         amount=i.amount,
         amount_received=i.amount if paid else 0,
         automatic_payment_methods=extra.get("automatic_payment_methods"),
         canceled_at=clock.unix(i.canceled_at) if i.canceled_at else None,
         cancellation_reason=i.cancel_reason if i.status is IntentStatus.CANCELED else None,
+        capture_method=extra.get("capture_method", "automatic"),
         client_secret=face.client_secret(i),
         created=clock.unix(i.created_at),
         currency=i.currency.lower(),
@@ -230,6 +232,7 @@ def charge(face: Face, c: Charge, i: Intent) -> ChargeObject:
         refunded=c.refunded == c.amount,
         shipping=i.extra.get("shipping"),
         statement_descriptor=i.extra.get("statement_descriptor"),
+        statement_descriptor_suffix=i.extra.get("statement_descriptor_suffix"),
     )
 
 

@@ -143,3 +143,6 @@ UPDATE platform.job SET run_at = $4, lease_until = NULL, last_error = $5
 
 -- name: forget_jobs
 DELETE FROM platform.job WHERE done_at < now() - interval '30 days'
+
+-- name: applied_schema
+SELECT digest FROM schema_version.applied

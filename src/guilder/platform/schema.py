@@ -10,7 +10,9 @@ from typing import Any
 
 from guilder.core.errors import GuilderError
 from guilder.platform import db
+from guilder.platform.sql import load
 
+Q = load(__package__)
 _VERSION = """
 CREATE SCHEMA IF NOT EXISTS schema_version;
 CREATE TABLE IF NOT EXISTS schema_version.applied (digest text PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
@@ -28,20 +30,30 @@ def script(packages: Sequence[str], name: str = "schema.sql") -> str:
     return "\n".join(files(package).joinpath(name).read_text("utf-8") for package in packages)
 
 
+def digest(sql: str) -> str:
+    """What identifies a version of the schema."""
+    return hashlib.sha256(sql.encode()).hexdigest()
+
+
+async def digest_of(database: db.Database) -> str | None:
+    """The version that a database was made with."""
+    return await database.value(Q.applied_schema)
+
+
 async def apply(dsn: dict[str, Any], sql: str) -> bool:
     """Make the schema in an empty database; True if it was made now, False if it was there.  Raises OtherSchema."""
-    digest = hashlib.sha256(sql.encode()).hexdigest()
+    ours = digest(sql)
     async with db.connected(dsn) as connection, connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock(7171)")  # two starting processes take turns
         await connection.execute(_VERSION)
         there = await connection.fetchval("SELECT digest FROM schema_version.applied")
-        if there == digest:
+        if there == ours:
             return False
         if there is not None:
             raise OtherSchema(
                 f"The database {dsn.get('database')} was made by another version of Guilder (schema {there[:12]}, this one is "
-                f"{digest[:12]}), and before 0.1 there are no migrations. Start with new data: `guilder reset`."
+                f"{ours[:12]}), and before 0.1 there are no migrations. Start with new data: `guilder reset`."
             )
         await connection.execute(sql)
-        await connection.execute("INSERT INTO schema_version.applied (digest) VALUES ($1)", digest)
+        await connection.execute("INSERT INTO schema_version.applied (digest) VALUES ($1)", ours)
     return True

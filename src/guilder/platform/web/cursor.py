@@ -4,14 +4,14 @@ from datetime import datetime
 from uuid import UUID
 
 from guilder.core import clock, ids
-from guilder.core.errors import Invalid
+from guilder.core.errors import NotFound
 from guilder.core.page import PageQuery
 
 _LAST = 253_402_300_799  # 9999-12-31, where datetime ends
 
 
 def cursor(page: PageQuery, prefix: str) -> tuple[UUID | None, UUID | None, datetime | None, datetime | None]:
-    """(older than, newer than, made since, made before).  Raises Invalid for a cursor that is no id of ours."""
+    """(older than, newer than, made since, made before).  Raises NotFound for a cursor that is no id of ours."""
     return (
         _id(prefix, page.after, "starting_after"),
         _id(prefix, page.before, "ending_before"),
@@ -23,7 +23,7 @@ def cursor(page: PageQuery, prefix: str) -> tuple[UUID | None, UUID | None, date
 def _id(prefix: str, shown: str | None, param: str) -> UUID | None:
     id = None if shown is None else ids.read(prefix, shown)
     if shown is not None and id is None:
-        raise Invalid(f"No such object: '{shown}'", code="resource_missing", param=param)
+        raise NotFound(f"No such object: '{shown}'", param=param)
     return id
 
 

@@ -1,0 +1,209 @@
+"""The judge: Guilder's database against the simulators' own file, and nothing else.  G1 to G11 of the reliability rules."""
+
+import asyncio
+import json
+import sqlite3
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from load import Load
+
+from guilder import ledger
+from guilder.core import ids
+from guilder.payments.states import ATTEMPT_NEXT, INTENT_NEXT, REFUND_NEXT
+from guilder.platform.sql import Query
+
+_TABLES = {
+    "intents": "SELECT * FROM payments.intent WHERE book_id = $1",
+    "attempts": "SELECT * FROM payments.attempt WHERE book_id = $1",
+    "charges": "SELECT * FROM payments.charge WHERE book_id = $1",
+    "refunds": "SELECT * FROM payments.refund WHERE book_id = $1",
+    "history": "SELECT * FROM payments.history WHERE book_id = $1 ORDER BY at, id",
+    "journals": "SELECT * FROM ledger.line WHERE book_id = $1",
+    "balances": "SELECT * FROM ledger.balance WHERE book_id = $1",
+    "events": "SELECT id, type, object_id, object_version FROM platform.event WHERE book_id = $1",
+}
+
+
+@dataclass
+class Local:
+    """What Guilder has of one shop."""
+
+    rows: dict[str, list[Any]]
+    broken: list[Any]
+
+    def __getattr__(self, name: str) -> list[Any]:
+        return self.rows[name]
+
+
+async def local(load: Load) -> Local:
+    """Read everything of the shop in one transaction."""
+
+    async with load.shop.stack.world() as world:
+
+        async def look(tx: Any) -> Local:
+            rows = {name: await tx.rows(Query(name, text), load.shop.book_id) for name, text in _TABLES.items()}
+            return Local(rows, await ledger.sweep(tx))
+
+        return await world.envs["test"].db.transact(look)
+
+
+def channel_book(state: Path, accounts: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The simulators' file: trades by our key, refunds by our key."""
+    with sqlite3.connect(f"file:{state}/simulators/book.sqlite3?mode=ro", uri=True) as book:
+        book.row_factory = sqlite3.Row
+        trades = {r["out_trade_no"]: r for r in book.execute("SELECT * FROM trade") if r["account"] in accounts}
+        refunds = {r["out_refund_no"]: r for r in book.execute("SELECT * FROM refund") if r["account"] in accounts}
+    return trades, refunds
+
+
+async def settled(load: Load, within_s: float) -> Local:
+    """Wait until nothing is open that time alone will end: G4 and G17's "within N seconds after faults end"."""
+    deadline = asyncio.get_running_loop().time() + within_s
+    while True:
+        now = await local(load)
+        trades, _refunds = channel_book(load.shop.stack.it.state, set(load.shop.demo.simulated.values()))
+        waiting = [a for a in now.attempts if a["state"] in ("unknown", "pending") and _paid(trades, a)]
+        waiting += [a for a in now.attempts if a["state"] == "unknown"]
+        waiting += [a for a in now.attempts if a["close_wanted"]]
+        waiting += [r for r in now.refunds if r["state"] in ("unknown", "pending")]
+        undelivered = {ids.show("evt", e["id"]) for e in now.events} - load.events.keys()
+        if not waiting and not undelivered:
+            return now
+        assert asyncio.get_running_loop().time() < deadline, (
+            f"{within_s} s after the faults {len(waiting)} are open ({Counter(w['state'] for w in waiting)}), "
+            f"{len(undelivered)} events undelivered; e.g. {[dict(w) for w in waiting[:2]]}"
+        )
+        await asyncio.sleep(1)
+
+
+def _paid(trades: dict[str, Any], attempt: Any) -> bool:
+    trade = trades.get(ids.mint_key(attempt["id"], attempt["book_id"]))
+    return trade is not None and trade["state"] == "paid"
+
+
+def judge(load: Load, now: Local) -> dict[str, int]:
+    """Assert G1 to G11; what was compared, counted."""
+    trades, refunds = channel_book(load.shop.stack.it.state, set(load.shop.demo.simulated.values()))
+    assert now.broken == [], f"G1, G2: {now.broken}"
+    _g3(now)
+    _g4_g5(now, trades, refunds)
+    _g6_g7(now, trades, refunds)
+    _g8(now)
+    _g10(load, now)
+    _g11(load, now)
+    return {
+        "intents": len(now.intents),
+        "attempts": len(now.attempts),
+        "paid at the channels": sum(t["state"] == "paid" for t in trades.values()),
+        "refunds": len(now.refunds),
+        "journals": len(now.journals),
+        "events": len(now.events),
+        "deliveries": load.deliveries,
+        "answers": len(load.told),
+    }
+
+
+def _g3(now: Local) -> None:
+    """Exactly one posting for each success, of its amount; none for anything else."""
+    booked: dict[tuple[str, Any], list[int]] = defaultdict(list)
+    for j in now.journals:
+        booked[j["rule"], j["about"]].append(j["units"])
+    expected: dict[tuple[str, Any], list[int]] = {}
+    for a in now.attempts:
+        if a["state"] in ("succeeded", "surplus"):
+            expected["charge" if a["state"] == "succeeded" else "surplus", a["id"]] = [a["amount"]]
+    for r in now.refunds:
+        if r["state"] == "succeeded":
+            expected["refund" if r["charge_id"] else "surplus_refund", r["id"]] = [r["amount"]]
+    assert dict(booked) == expected, "G3"
+    charged = Counter(c["intent_id"] for c in now.charges)
+    paid = {i["id"]: i["amount"] for i in now.intents if i["status"] == "succeeded"}
+    assert charged == Counter(paid.keys()), "G3: one charge per succeeded intent"
+    assert all(paid[c["intent_id"]] == c["amount"] for c in now.charges), "G3: of its amount"
+
+
+def _g4_g5(now: Local, trades: dict[str, Any], refunds: dict[str, Any]) -> None:
+    """Every success at a channel is known here, every success here is the channel's; a second one goes back."""
+    ours = {ids.mint_key(a["id"], a["book_id"]): a for a in now.attempts}
+    there = {key for key, t in trades.items() if t["state"] == "paid"}
+    here = {key for key, a in ours.items() if a["state"] in ("succeeded", "surplus")}
+    assert there == here, f"G4: only there {list(there - here)[:3]}, only here {list(here - there)[:3]}"
+    assert all(trades[k]["amount"] == ours[k]["amount"] for k in here), "G4: amounts"
+    per_intent = Counter(ours[k]["intent_id"] for k in there)
+    returned = {r["attempt_id"] for r in now.refunds if r["charge_id"] is None and r["state"] == "succeeded"}
+    for key in there:
+        a = ours[key]
+        if a["state"] == "surplus":
+            assert a["id"] in returned, f"G5: the surplus {key} went back"
+            per_intent[a["intent_id"]] -= 1
+    assert all(n <= 1 for n in per_intent.values()), "G5: at most one charge per intent"
+
+
+def _g6_g7(now: Local, trades: dict[str, Any], refunds: dict[str, Any]) -> None:
+    """Refunds fit what was captured, in the channel's book too; and what is left there is what we say it owes us."""
+    returned: Counter[str] = Counter()
+    for r in refunds.values():
+        if r["state"] != "ABNORMAL":
+            returned[r["out_trade_no"]] += r["amount"]
+    assert all(returned[k] <= trades[k]["amount"] for k in returned), "G6"
+    left = sum(t["amount"] for t in trades.values() if t["state"] == "paid")
+    left -= sum(r["amount"] for r in refunds.values() if r["state"] == "SUCCESS")
+    owed = sum(b["shown"] for b in now.balances if b["code"].startswith("receivable"))
+    due = sum(b["shown"] for b in now.balances if b["code"] in ("payable", "surplus"))
+    assert left == owed == due, f"G7: {left} at the channels, {owed} receivable, {due} payable"
+
+
+def _g8(now: Local) -> None:
+    """Every move is in the table; each begins where the last ended."""
+    tables: dict[str, Any] = {"intent": INTENT_NEXT, "attempt": ATTEMPT_NEXT, "refund": REFUND_NEXT}
+    state: dict[Any, str] = {}
+    for h in now.history:
+        assert state.get(h["about"]) == h["was"], f"G8: {dict(h)} after {state.get(h['about'])}"
+        assert h["was"] is None or h["became"] in tables[h["kind"]][h["was"]], f"G8: {dict(h)}"
+        state[h["about"]] = h["became"]
+    final = {**{i["id"]: i["status"] for i in now.intents}, **{a["id"]: a["state"] for a in now.attempts}}
+    assert all(state[k] == v for k, v in final.items()), "G8: history ends where things stand"
+
+
+def _g10(load: Load, now: Local) -> None:
+    """Versions without gaps per object, and the shop has heard every event."""
+    versions: dict[Any, list[int]] = defaultdict(list)
+    for e in now.events:
+        versions[e["object_id"]].append(e["object_version"])
+    assert all(sorted(v) == list(range(1, len(v) + 1)) for v in versions.values()), "G10: versions"
+    assert {ids.show("evt", e["id"]) for e in now.events} <= load.events.keys(), "G10: delivered"
+
+
+def _g11(load: Load, now: Local) -> None:
+    """What a caller was told is true of what is stored."""
+    intents = {ids.show("pi", i["id"]): i for i in now.intents}
+    refunds = {ids.show("re", r["id"]): r for r in now.refunds}
+    for key, told in load.told.items():
+        if told.status != 200:
+            continue
+        body = json.loads(told.body)
+        if key.startswith("confirm-"):
+            assert intents[body["id"]]["amount"] == int(told.params["amount"]), f"G11: {key}"
+        if key.startswith("refund-"):
+            assert refunds[body["id"]]["amount"] == body["amount"], f"G11: {key}"
+    confirmed = [json.loads(t.body)["id"] for k, t in load.told.items() if k.startswith("confirm-") and t.status == 200]
+    assert len(set(confirmed)) == len(confirmed), "G11: one payment per key"
+    assert len(now.intents) == sum(k.startswith("confirm-") for k in load.told), "G11: and no payment without a key"
+
+
+async def replay(load: Load) -> int:
+    """G9: every key again, with the same parameters: the same bytes.  How many were compared."""
+    keys = [k for k in load.told if not k.startswith("endpoint")]
+    before = {k: (load.told[k].status, load.told[k].body) for k in keys}
+
+    async def again(key: str) -> None:
+        told = load.told[key]
+        status, body = await load.call(key, told.path, **told.params)
+        assert (status, body) == before[key], f"G9: {key}: {status} {body[:200]!r} after {before[key]}"
+
+    for start in range(0, len(keys), 50):
+        await asyncio.gather(*(again(k) for k in keys[start : start + 50]))
+    return len(keys)

@@ -1,0 +1,158 @@
+"""The crash matrix: at each failpoint, `kill -9` of the process and of PostgreSQL, under load, judged by the simulators' file.
+
+One installation, fsync on.  Payers keep more than a hundred requests in flight; a cell arms its failpoint, waits until it fires, looks at
+the state at death of the very payment that was there, and lets the payers go on.  At the end the load stops, everything settles, and
+G1 to G11 are judged against the channel's own book.
+"""
+
+import asyncio
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import aiohttp
+import pytest
+from load import Load
+from oracle import channel_book, judge, replay, settled
+
+from guilder.core import ids
+from guilder.platform import failpoints
+from guilder.platform.db import DatabaseError
+from guilder.platform.sql import Query
+from stack import Stack, running
+
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(2400)]
+PAYERS = 130
+IN_FLIGHT = 100
+
+# What must be true of the attempt (or refund) the moment its process died there: its states in our database, and whether the channel has it.
+AT_DEATH: dict[str, tuple[set[str | None], set[bool]]] = {
+    "pay.idem_claimed": ({None}, {False}),
+    "pay.row_committed": ({"unknown"}, {False}),
+    "pay.before_channel": ({"unknown"}, {False}),
+    "pay.after_channel": ({"unknown"}, {True}),
+    "pay.before_settle_tx": ({"unknown"}, {True}),
+    "pay.in_tx_before_post": ({"unknown"}, {True}),
+    "pay.in_tx_after_post": ({"unknown"}, {True}),
+    "pay.before_commit": ({"unknown"}, {True}),
+    "refund.idem_claimed": ({None}, {False}),
+    "refund.row_committed": ({"unknown"}, {False}),
+    "refund.before_channel": ({"unknown"}, {False}),
+    "refund.after_channel": ({"unknown"}, {True}),
+    "refund.in_tx_before_post": ({"unknown", "pending"}, {True}),
+    "refund.in_tx_after_post": ({"unknown", "pending"}, {True}),
+    "refund.before_commit": ({"unknown", "pending"}, {True}),
+    "ntf.verified": ({"unknown", "pending"}, {True}),
+    "ntf.in_tx": ({"unknown", "pending"}, {True}),
+    "ntf.before_commit": ({"unknown", "pending"}, {True}),
+}
+STATE = Query(
+    "state",
+    "SELECT (SELECT state FROM payments.attempt WHERE id = $1) AS attempt, (SELECT state FROM payments.refund WHERE id = $1) AS refund",
+)
+
+
+class Matrix:
+    """The cells of one installation."""
+
+    def __init__(self, stack: Stack, folder: Path, load: Load, db: Any) -> None:
+        self.stack, self.folder, self.load, self.db = stack, folder, load, db
+        self.covered: list[str] = []
+
+    async def cell(self, name: str, victim: str) -> None:
+        """Arm, wait for the death, look, and let it go on."""
+        deadline = time.monotonic() + 60
+        while self.load.in_flight < IN_FLIGHT:
+            assert time.monotonic() < deadline, f"only {self.load.in_flight} requests in flight"
+            await asyncio.sleep(0.01)
+        fired = self.folder / f"{name}.fired"
+        fired.unlink(missing_ok=True)
+        action = f"kill {self._postmaster()}" if victim == "PostgreSQL" else "kill"
+        new = self.folder / f"{name}.new"
+        new.write_text(action)
+        new.rename(self.folder / name)
+        while not fired.exists() or len(fired.read_text().splitlines()) < 2:
+            assert time.monotonic() < deadline, f"{name} was not reached"
+            await asyncio.sleep(0.002)
+        flying = self.load.in_flight
+        pid, about, _ = fired.read_text().splitlines()[1].split()
+        if victim == "process":
+            await self._dead(int(pid), deadline)
+            if about != "-":
+                await self._look(name, UUID(about))
+        self.covered.append(f"{name} x {victim}")
+        print(f"  {name:24} {victim:10} pid {pid:>7}, {flying} in flight", flush=True)
+
+    def _postmaster(self) -> int:
+        [file] = list(self.stack.it.state.glob("**/postmaster.pid")) or [
+            Path(json.loads((self.stack.it.state / "cluster.json").read_text())["home"]) / "data" / "postmaster.pid"
+        ]
+        return int(file.read_text().splitlines()[0])
+
+    async def _dead(self, pid: int, deadline: float) -> None:
+        while True:
+            try:
+                state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+            except FileNotFoundError:
+                return
+            if state == "Z":
+                return
+            assert time.monotonic() < deadline, f"process {pid} lives on"
+            await asyncio.sleep(0.002)
+
+    async def _row(self, about: UUID) -> Any:
+        while True:
+            try:
+                return await self.db.row(STATE, about)
+            except DatabaseError:  # PostgreSQL recovers from the cell before this one
+                await asyncio.sleep(0.05)
+
+    async def _look(self, name: str, about: UUID) -> None:
+        """The state at death, in our database and at the channel."""
+        if name not in AT_DEATH:
+            return
+        row = await self._row(about)
+        key = ids.mint_key(about, self.load.shop.book_id)
+        trades, refunds = channel_book(self.stack.it.state, set(self.load.shop.demo.simulated.values()))
+        states, there = AT_DEATH[name]
+        assert (row["attempt"] or row["refund"]) in states, f"{name}: {dict(row)} at death"
+        assert ((key in trades) or (key in refunds)) in there, f"{name}: at the channel: {True not in there}"
+
+
+async def _run(stack: Stack, folder: Path, cells: list[tuple[str, str]], seed: int) -> None:
+    shop = await stack.merchant()
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http, stack.world() as world:
+        load = Load(shop, PAYERS, seed, http, think_s=0.05)
+        await load.start()
+        matrix = Matrix(stack, folder, load, world.envs["test"].db)
+        for name, victim in cells:
+            await matrix.cell(name, victim)
+        await load.stop()
+        now = await settled(load, within_s=120)
+        counted = judge(load, now)
+        replayed = await replay(load)
+        print(
+            f"cells covered: {len(matrix.covered)} of {len(cells)}; asked again {dict(load.retries)}; replayed {replayed}"
+        )
+        print("compared:", counted)
+        await load.close()
+        assert len(matrix.covered) == len(cells)
+
+
+CELLS = [(name, victim) for name in failpoints.NAMES for victim in ("process", "PostgreSQL")]
+
+
+async def test_G1_to_G11_hold_after_a_kill_at_every_failpoint(tmp_path: Path) -> None:
+    folder = tmp_path / "failpoints"
+    folder.mkdir()
+    chosen = os.environ.get("CELLS")
+    cells = [c for c in CELLS if not chosen or c[0].startswith(chosen)]
+    with running(tmp_path / "state", GUILDER_FAILPOINTS=str(folder), GUILDER_API_WORKERS="2") as stack:
+        try:
+            await _run(stack, folder, cells, seed=int(os.environ.get("SEED", "1")))
+        except AssertionError:
+            print(stack.it.logs()[-6000:])
+            raise
