@@ -49,7 +49,7 @@ async def test_all_accounts_of_a_channel_are_reconciled(merchant: Merchant):
     reports = await run_cli(merchant.env, merchant.account.info.code, DAY, console=Console(file=StringIO()))
 
     assert [r.account_id for r in reports] == [merchant.account.id]
-    assert "Everything adds up." in shown(*map(render, reports))
+    assert "No break is open." in shown(*map(render, reports))
 
 
 async def test_an_account_that_is_not_there_is_named(merchant: Merchant):

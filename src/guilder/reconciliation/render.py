@@ -22,7 +22,8 @@ def render(report: Report) -> RenderableType:
     )
     if count > SHOWN:
         parts.append(Text(f"… and {count - SHOWN} more.", style="dim"))
-    word = f"{report.open} breaks want a person." if report.open else "Everything adds up."
+    wanted = "1 break wants a person." if report.open == 1 else f"{report.open} breaks want a person."
+    word = wanted if report.open else "No break is open."
     parts.append(Text(word, style="bold red" if report.open else "bold green"))
     return Group(*parts)
 
