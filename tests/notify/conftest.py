@@ -132,9 +132,7 @@ class Book:
         """Make an endpoint; it and its secret."""
         id, secret = ids.new_id(), sign.mint()
         sealed = self.env.keyring.seal(secret.encode(), about(id))
-        e = Endpoint(
-            self.id, id, url, tuple(events), VERSION, None, "{}", sealed, None, None, "enabled", None, None, 0, clock.now()
-        )  # fmt: skip
+        e = Endpoint(self.id, id, url, tuple(events), VERSION, None, "{}", sealed, clock.now())
         e = replace(e, **more)
 
         async def work(tx: Tx) -> None:

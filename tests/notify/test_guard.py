@@ -2,9 +2,18 @@
 
 import asyncio
 import ipaddress
+import ssl
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
+from guilder.core import clock
 from guilder.core.errors import Invalid
 from guilder.notify import guard
 from guilder.notify.guard import Refused, check_host, check_url, is_allowed, is_public
@@ -346,6 +355,27 @@ async def test_no_proxy_of_the_surroundings_is_used(monkeypatch: pytest.MonkeyPa
     async with Sender(loopback=True, timeout_s=5) as sender:
         assert (await sender.send(shop.url, {}, b"{}")).status == 200
     assert (len(shop.bodies), len(proxy.bodies)) == (1, 0)
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_no_connection(tmp_path: Path):
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, clock.now(), clock.now() + timedelta(days=1))
+    certificate = made.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), False).sign(
+        key, hashes.SHA256()
+    )
+    pem = tmp_path / "pem"
+    pem.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + certificate.public_bytes(Encoding.PEM)
+    )
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(pem)
+    async with await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", 0, ssl=tls) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with Sender(loopback=True, timeout_s=5) as sender:
+            reply = await sender.send(f"https://localhost:{port}/", {}, b"{}")
+    assert reply.status is None
+    assert "certificate" in (reply.error or "").lower()
 
 
 def answering(addresses: list[str]) -> guard.LookUp:

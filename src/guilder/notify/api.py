@@ -131,10 +131,16 @@ async def create_webhook_endpoint(call: Call, body: CreateEndpoint) -> Answer:
     await _check_url(call, body.url)
     id = ids.new_id()
     new = Endpoint(
-        who.book_id, id, body.url, _unique(body.enabled_events), VERSION, body.description or None,
-        msgspec.json.encode(merge_metadata({}, body.metadata)).decode(), _new_secret(call, id), None, None, "enabled", None, None, 0,
-        clock.now(),
-    )  # fmt: skip
+        book_id=who.book_id,
+        id=id,
+        url=body.url,
+        enabled_events=_unique(body.enabled_events),
+        api_version=VERSION,
+        description=body.description or None,
+        metadata=msgspec.json.encode(merge_metadata({}, body.metadata)).decode(),
+        secret=_new_secret(call, id),
+        created_at=clock.now(),
+    )
     return _reveal(call, await answer_once(call, CREATE[who.env.livemode], new))
 
 

@@ -70,8 +70,18 @@ async def create_many(tx: Tx, new: Sequence[Endpoint]) -> list[Endpoint | Guilde
         results.append(e if count[e.book_id] <= MAX_ENDPOINTS else TooManyEndpoints())
     made = [e for e in results if isinstance(e, Endpoint)]
     if made:
-        c = columns(made)
-        await tx.run(Q.insert_endpoints, *c[:8], c[14])
+        names = (
+            "book_id",
+            "id",
+            "url",
+            "enabled_events",
+            "api_version",
+            "description",
+            "metadata",
+            "secret",
+            "created_at",
+        )
+        await tx.run(Q.insert_endpoints, *columns(made, *names))
     return results
 
 

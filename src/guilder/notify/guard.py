@@ -129,7 +129,7 @@ def _check_name(host: str, loopback: bool) -> None:
         return
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
         raise Refused(f"{host} is no host name.")
-    if len(labels) < 2 or labels[-1] in _INSIDE_NAMES or not labels[-1].strip("-")[0].isalpha():
+    if len(labels) < 2 or labels[-1] in _INSIDE_NAMES or not labels[-1][0].isalpha():
         raise Refused(f"{host} is no public host name.")
 
 

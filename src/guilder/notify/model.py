@@ -1,7 +1,7 @@
 """What the domain is about: an endpoint of a merchant, a delivery that was claimed, a try that is over."""
 
-from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -23,13 +23,13 @@ class Endpoint:
     description: str | None
     metadata: str  # JSON
     secret: bytes  # sealed, see `about`
-    old_secret: bytes | None
-    old_until: datetime | None
-    status: str
-    reason: str | None
-    failing_since: datetime | None
-    version: int
     created_at: datetime
+    old_secret: bytes | None = None
+    old_until: datetime | None = None
+    status: str = "enabled"
+    reason: str | None = None
+    failing_since: datetime | None = None
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +63,12 @@ def endpoint(row: Row) -> Endpoint:
     return Endpoint(**values)
 
 
-def columns(rows: Iterable[Endpoint]) -> list[tuple[object, ...]]:
-    """Endpoints as the columns of a batch statement, in the order of the table; the lists of events joined by blanks."""
-    values = ((*v[:3], " ".join(v[3]), *v[4:]) for v in map(astuple, rows))
-    return list(zip(*values, strict=True))
+def columns(endpoints: Sequence[Endpoint], *names: str) -> list[list[object]]:
+    """Endpoints as the columns of a batch statement; lists of events joined by blanks."""
+    return [
+        [" ".join(e.enabled_events) if name == "enabled_events" else getattr(e, name) for e in endpoints]
+        for name in names
+    ]
 
 
 def about(endpoint_id: UUID) -> str:

@@ -51,4 +51,7 @@ async def answer_once(call: Call, lane: LaneSpec[Asked[I], Reply], item: I) -> A
     book = call.principal.book_id
     key = Key(book, call.idempotency_key, call.fingerprint, call.request_id)
     reply = await call.principal.env.lane(lane).submit(Asked(key, item), book)
-    return Answer(reply.status, reply.body, {"Idempotent-Replayed": "true"} if reply.replayed else {})
+    headers = {"Idempotent-Replayed": "true"} if reply.replayed else {}
+    if reply.status >= 400:  # only what can never succeed is an answer
+        headers["Stripe-Should-Retry"] = "false"
+    return Answer(reply.status, reply.body, headers)

@@ -1,5 +1,6 @@
 """Redeliver: send again what a merchant lost, or has never had."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,7 @@ from guilder.platform.db import Tx
 from guilder.platform.sql import load
 
 Q = load(__package__)
+log = logging.getLogger("guilder.notify")
 MOST = 1000  # deliveries that one request sets going
 
 
@@ -46,8 +48,10 @@ async def redeliver_many(tx: Tx, asks: Sequence[Ask]) -> list[int | GuilderError
                 )
             case _:
                 results.append(await _redeliver(tx, a))
-    if any(isinstance(r, int) and r for r in results):
-        tx.wakes.add(WAKE)
+    for a, r in zip(asks, results, strict=True):
+        if isinstance(r, int):
+            log.info("redelivery to %s: %d deliveries", ids.show("we", a.endpoint_id), r)
+            tx.wakes.add(WAKE)
     return results
 
 

@@ -59,8 +59,8 @@ class Sender:
         except TimeoutError:
             return _silent("timeout", started)
         except aiohttp.ClientConnectorError as error:
-            inner = error.os_error
-            return _silent(f"refused: {inner}" if isinstance(inner, Refused) else f"no connection: {error}", started)
+            why = error.__cause__
+            return _silent(f"refused: {why}" if isinstance(why, Refused) else f"no connection: {error}", started)
         except Refused as error:
             return _silent(f"refused: {error}", started)
         except (aiohttp.ClientError, OSError, ValueError) as error:

@@ -115,8 +115,13 @@ def _disabled(e: Endpoint, now: datetime, root: ids.UUID, livemode: bool) -> Eve
 
 async def save(tx: Tx, endpoints: Sequence[Endpoint]) -> None:
     """Write endpoints whose rows this transaction has locked."""
-    c = columns(endpoints)
-    await tx.run(Q.save_endpoints, *c[:4], *c[5:14])
+    await tx.run(
+        Q.save_endpoints,
+        *columns(
+            endpoints, "book_id", "id", "url", "enabled_events", "description", "metadata", "secret", "old_secret", "old_until",
+            "status", "reason", "failing_since", "version",
+        ),
+    )  # fmt: skip
 
 
 def _tell(t: Tried, state: State) -> None:
