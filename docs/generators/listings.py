@@ -9,6 +9,7 @@ import msgspec
 
 from guilder.app import domains
 from guilder.core.errors import GuilderError
+from guilder.platform import failpoints
 from guilder.platform.settings import PREFIX, Settings
 
 SRC = Path(__file__).parents[2] / "src"
@@ -61,27 +62,10 @@ def _calls(names: set[str]) -> Iterator[ast.Call]:
 def failpoints_page() -> str:
     """docs/reference/failpoints.md."""
     lines = [
-        "# Failpoints", "", "Named places where a test may end or hurt a process; `GUILDER_FAILPOINTS` arms them, in the environment `test` alone "
-        "(see `guilder/platform/failpoints.py`).", "", "| failpoint | in |", "|---|---|",
+        "# Failpoints", "", "Named places where a test may end or hurt a process, in the environment `test` alone; how they are armed stands in "
+        "`guilder/platform/failpoints.py`.", "", "| failpoint | a process that is ended here |", "|---|---|",
     ]  # fmt: skip
-    places = sorted(
-        place
-        for file, module in parsed()
-        for place in _reached(module, ".".join(file.relative_to(SRC).with_suffix("").parts[1:]))
-    )
-    return "\n".join([*lines, *(f"| `{name}` | `{where}` |" for name, where in places)])
-
-
-def _reached(within: ast.AST, where: str) -> Iterator[tuple[str, str]]:
-    """Every `reach("…")` and the innermost function that it stands in."""
-    for node in ast.iter_child_nodes(within):
-        inside = (
-            f"{where}.{node.name}" if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) else where
-        )
-        match node:
-            case ast.Call(func=ast.Name(id="reach"), args=[ast.Constant(value=str(name)), *_]):
-                yield name, where
-        yield from _reached(node, inside)
+    return "\n".join([*lines, *(f"| `{name}` | {means} |" for name, means in failpoints.NAMES.items())])
 
 
 def events_page() -> str:

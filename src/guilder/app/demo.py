@@ -30,6 +30,7 @@ from guilder.core import clock, ids
 from guilder.core.errors import GuilderError
 from guilder.ledger.posting import balances
 from guilder.merchants import channel_accounts
+from guilder.platform.db import Tx
 from guilder.reconciliation import reconcile, render
 
 out = Console(highlight=False)
@@ -268,7 +269,7 @@ async def _books(story: Story) -> None:
 
 
 async def _look(story: Story, book: Any) -> tuple[list[Any], dict[str, int]]:
-    async def look(tx: Any) -> Any:
+    async def look(tx: Tx) -> Any:
         shown: dict[str, int] = {}
         for row in await balances(tx, book):
             code = row["code"].partition(":")[0]

@@ -3,6 +3,7 @@
 from guilder import cashier, notify
 from guilder.merchants import api as merchants_api
 from guilder.merchants import events as merchants_events
+from guilder.notify import events as notify_events
 from guilder.payments import api_intents, api_methods, api_refunds, sweep
 from guilder.payments import events as payments_events
 from guilder.platform import housekeeping
@@ -29,5 +30,10 @@ LOOPS: tuple[Loop, ...] = (
     *sweep.LOOPS, *reconciliation_jobs.LOOPS, *notify.LOOPS, *housekeeping.LOOPS,
 )  # fmt: skip
 KINDS: tuple[Kind, ...] = reconciliation_jobs.KINDS
-EVENTS: dict[str, str] = {**payments_events.CATALOGUE, **merchants_events.CATALOGUE, **cashier.CATALOGUE}
+EVENTS: dict[str, str] = {
+    **payments_events.CATALOGUE,
+    **merchants_events.CATALOGUE,
+    **cashier.CATALOGUE,
+    **notify_events.CATALOGUE,
+}
 CUSTOMER_STEPS = api_methods.STEPS  # what else goes when a customer goes

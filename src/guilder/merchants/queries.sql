@@ -3,14 +3,8 @@ SELECT k.id, k.merchant_id, k.env, k.kind, k.scopes, k.expires_at, m.name, m.bus
   FROM control.api_key k JOIN control.merchant m ON m.id = k.merchant_id
  WHERE k.hash = $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
 
--- name: get_merchant
-SELECT id, name, business_line, late_success FROM control.merchant WHERE id = $1
-
 -- name: find_merchant_by_book_code
 SELECT id, name, business_line, late_success FROM control.merchant WHERE book_code = $1
-
--- name: list_merchants
-SELECT id, name, business_line, created_at FROM control.merchant ORDER BY id
 
 -- name: revision
 SELECT n FROM control.revision
