@@ -1,9 +1,9 @@
 """Which ways to pay suit the device in hand: decided by its user agent, as channels themselves do.
 
-    inside WeChat    WeChat Pay only: it opens no other channel's page
-    inside Alipay    Alipay only
-    a phone          WeChat Pay by a code to scan or to save, Alipay by its own page
-    a desk           WeChat Pay by a code to scan, Alipay by its page, or by a code where the merchant asks for it
+inside WeChat    WeChat Pay only: it opens no other channel's page
+inside Alipay    Alipay only
+a phone          WeChat Pay by a code to scan or to save, Alipay by its own page
+a desk           WeChat Pay by a code to scan, Alipay by its page, or by a code where the merchant asks for it
 """
 
 import re

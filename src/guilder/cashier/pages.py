@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from importlib.resources import files
 from io import BytesIO
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import jinja2
@@ -63,17 +64,18 @@ def asset(name: str) -> str:
 
 @cache
 def _asset(name: str) -> bytes:
-    return files(__package__).joinpath("static", name).read_bytes()
+    return files("guilder.cashier").joinpath("static", name).read_bytes()
 
 
 @cache
 def _templates(language: str) -> jinja2.Environment:
     env = jinja2.Environment(
-        loader=jinja2.PackageLoader(__package__), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        loader=jinja2.PackageLoader("guilder.cashier"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined, extensions=["jinja2.ext.i18n"],
     )  # fmt: skip
     env.install_gettext_translations(words.speak(language).translations, newstyle=True)  # pyrefly: ignore
-    env.globals.update(asset=asset, LANGUAGES=words.LANGUAGES, NAMES=words.NAMES)
+    names: dict[str, Any] = {"asset": asset, "LANGUAGES": words.LANGUAGES, "NAMES": words.NAMES}
+    env.globals.update(names)
     return env
 
 
@@ -139,7 +141,9 @@ class Cashier:
         problem = None
         if offer is not None and not t.stage.final:
             problem = await self._pay(t, offer, speak)
-        fresh = await till.find(t.env, request.url.path.split("/")[1], request.path_params["ref"], request.path_params["link"])
+        fresh = await till.find(
+            t.env, request.url.path.split("/")[1], request.path_params["ref"], request.path_params["link"]
+        )
         leaving = fresh is not None and fresh.leaves_to is not None
         if _wants_panel(request) or problem is not None:
             return _render(request, fresh or t, problem=problem, go=leaving)
@@ -230,11 +234,11 @@ def _code(t: Till) -> segno.QRCode | None:
 
 
 async def _svg(request: Request, t: Till) -> Response:
-    """The code for screens: modules as vectors, four of them as quiet zone."""
+    """The code for screens: modules as vectors; the white around it on the page completes the quiet zone."""
     code, out = _code(t), BytesIO()
     if code is None:
         return Response("There is no code to scan now.\n", 404, HEADERS)
-    code.save(out, kind="svg", border=4, xmldecl=False, omitsize=True, light="#fff")
+    code.save(out, kind="svg", border=1, xmldecl=False, omitsize=True, light="#fff")
     return Response(out.getvalue(), media_type="image/svg+xml", headers=HEADERS)
 
 

@@ -138,7 +138,14 @@ async def find(env: Env, kind: str, ref: str, link: str) -> Till | None:
 
 def mark_of(row: Row) -> str:
     """What an open page compares: eight hex digits over everything that it depends on."""
-    seen = (row["status"], row["attempt_id"], row["attempt_state"], row["next_action"], row["last_error"], row["cancel_wanted_at"])
+    seen = (
+        row["status"],
+        row["attempt_id"],
+        row["attempt_state"],
+        row["next_action"],
+        row["last_error"],
+        row["cancel_wanted_at"],
+    )
     return f"{crc32(repr(seen).encode()):08x}"
 
 

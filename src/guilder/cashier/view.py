@@ -125,7 +125,9 @@ class View:
                 return say("This payment was canceled. Nothing was charged.")
 
 
-def of(till: Till, words: Words, in_: Device, *, problem: str | None = None, back: bool = False, go: bool = False) -> View:
+def of(
+    till: Till, words: Words, in_: Device, *, problem: str | None = None, back: bool = False, go: bool = False
+) -> View:
     """The view of a till."""
     stage = till.stage
     offered = device.offers(in_, till.types, till.options)

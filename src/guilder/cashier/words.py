@@ -24,7 +24,7 @@ from guilder.core.amount import EXPONENT, major
 LANGUAGES = {"zh": "zh-CN", "en": "en"}  # and what `lang` says
 NAMES = {"zh": "中文", "en": "English"}
 _LOCALE = {"zh": "zh_Hans_CN", "en": "en_US"}
-_NUMBER = re.compile(r"[\d.,\u00a0 ]*\d")
+_NUMBER = re.compile(r"\d(?:[\d.,\u00a0 ]*\d)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,10 @@ class Words:
         text = format_currency(value, currency, locale=_LOCALE[self.code])
         match = _NUMBER.search(text)
         start, end = match.span() if match else (0, len(text))
-        return Money(text[:start], text[start:end].strip(), text[end:])
+        before = text[:start] + (
+            "\u00a0" if text[start - 1 : start].isalpha() else ""
+        )  # CLDR's spacing, which Babel leaves out
+        return Money(before, text[start:end], text[end:])
 
 
 def choose(asked: str, session: str, accept: str) -> str:

@@ -79,6 +79,7 @@
     const left = Math.max(0, Math.ceil((deadline - performance.now()) / 1000));
     const hours = Math.floor(left / 3600);
     clock.textContent = (hours ? `${hours}:${two(Math.floor(left / 60) % 60)}` : Math.floor(left / 60)) + `:${two(left % 60)}`;
+    clock.parentElement.classList.toggle("near", left <= 600);
     clock.parentElement.classList.toggle("soon", left <= 60);
     if (left === 0) { deadline = null; setTimeout(refresh, 1200); }
   };
