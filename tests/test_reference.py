@@ -24,6 +24,6 @@ def test_the_generated_reference_is_current(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page: Path) -> None:
-    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text("utf-8"))
+    targets = re.findall(r"(?:\]\(|src=\")([^)#\s\"]+)", page.read_text("utf-8"))
     local = [t for t in targets if "://" not in t and not t.startswith("mailto:")]
     assert [t for t in local if not (page.parent / t).exists()] == []

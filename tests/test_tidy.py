@@ -158,6 +158,8 @@ def test_every_dependency_has_a_reason() -> None:
 def test_locks_name_no_registry_and_nothing_names_this_machine() -> None:
     locks = [*ROOT.glob("*.lock"), *ROOT.glob("tests/*/*.lock")]
     assert [p.name for p in locks if "://" in p.read_text("utf-8")] == []
+    npm = [p for p in ROOT.glob("tests/*/package-lock.json") if '"resolved"' in p.read_text("utf-8")]
+    assert npm == [], "npm config set omit-lockfile-registry-resolved true"
     words = [p for ext in ("*.md", "*.sql", "*.html", "*.css") for d in ("docs", "src") for p in (ROOT / d).rglob(ext)]
     places = [ROOT / "README.md", ROOT / "run", ROOT / "Makefile", *words, *(s.path for s in ours())]
     assert [str(p) for p in places if str(ROOT) + "/" in p.read_text("utf-8")] == []

@@ -5,7 +5,6 @@ import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-import asyncpg
 from rich.console import Console
 
 from guilder import ledger
@@ -17,7 +16,7 @@ from guilder.core.errors import GuilderError
 from guilder.merchants import channel_accounts
 from guilder.platform import schema
 from guilder.platform.cluster import EmbeddedError
-from guilder.platform.db import Database, DatabaseError
+from guilder.platform.db import Database, DatabaseError, DriverError
 from guilder.platform.settings import Settings
 from guilder.platform.wire import About
 
@@ -52,7 +51,7 @@ async def _findings(s: Settings) -> AsyncIterator[Finding]:
         async with environments.open_world(s) as world:
             async for finding in _world(s, world):
                 yield finding
-    except (OSError, DatabaseError, EmbeddedError, asyncpg.PostgresError, GuilderError) as error:
+    except (OSError, DatabaseError, EmbeddedError, DriverError, GuilderError) as error:
         remedy = (
             "Start it with `make up`." if not s.database_url else "Check GUILDER_DATABASE_URL, its roles and passwords."
         )

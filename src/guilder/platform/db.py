@@ -34,6 +34,7 @@ T = TypeVar("T")
 log = logging.getLogger("guilder.db")
 
 Row = asyncpg.Record
+DriverError = asyncpg.PostgresError  # what opening a database may raise: no such one, no such role, a wrong password
 
 _inside: ContextVar[bool] = ContextVar("guilder_inside_transaction", default=False)
 _GONE = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.CannotConnectNowError, OSError, TimeoutError,
