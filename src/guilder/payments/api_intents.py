@@ -253,7 +253,7 @@ async def _wish(
 
 @route(
     "POST",
-    "/v1/payment_intents/{intent}/confirm",
+    "/v1/payment_intents/{intent:pi}/confirm",
     scope="payments:write",
     body=ConfirmIntent,
     answer=PaymentIntent,
@@ -288,7 +288,7 @@ async def confirm_payment_intent(call: Call, body: ConfirmIntent) -> Answer:
 
 @route(
     "POST",
-    "/v1/payment_intents/{intent}/cancel",
+    "/v1/payment_intents/{intent:pi}/cancel",
     scope="payments:write",
     body=CancelIntent,
     answer=PaymentIntent,
@@ -307,7 +307,7 @@ async def cancel_payment_intent(call: Call, body: CancelIntent) -> Answer:
 
 @route(
     "POST",
-    "/v1/payment_intents/{intent}/capture",
+    "/v1/payment_intents/{intent:pi}/capture",
     scope="payments:write",
     body=CaptureIntent,
     answer=PaymentIntent,
@@ -326,7 +326,7 @@ async def capture_payment_intent(call: Call, body: CaptureIntent) -> Answer:
 
 @route(
     "POST",
-    "/v1/payment_intents/{intent}",
+    "/v1/payment_intents/{intent:pi}",
     scope="payments:write",
     body=UpdateIntent,
     answer=PaymentIntent,
@@ -414,7 +414,7 @@ def _apply(intent: Intent, body: UpdateIntent, chosen: "methods.Chosen | None") 
 
 @route(
     "GET",
-    "/v1/payment_intents/{intent}",
+    "/v1/payment_intents/{intent:pi}",
     scope="payments:client",
     query=RetrieveIntent,
     answer=PaymentIntent,

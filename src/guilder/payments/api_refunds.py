@@ -110,7 +110,7 @@ async def _intent_of(who: Principal, body: CreateRefund) -> UUID:
     return found
 
 
-@route("POST", "/v1/refunds/{refund}", scope="refunds:write", body=UpdateRefund, answer=RefundObject, tag="Refunds")
+@route("POST", "/v1/refunds/{refund:re}", scope="refunds:write", body=UpdateRefund, answer=RefundObject, tag="Refunds")
 async def update_refund(call: Call, body: UpdateRefund) -> Answer:
     """Change a refund's metadata."""
     who: Principal = call.principal
@@ -127,7 +127,7 @@ async def update_refund(call: Call, body: UpdateRefund) -> Answer:
     return await once(call, work)
 
 
-@route("GET", "/v1/refunds/{refund}", scope="refunds:read", query=Retrieve, answer=RefundObject, tag="Refunds")
+@route("GET", "/v1/refunds/{refund:re}", scope="refunds:read", query=Retrieve, answer=RefundObject, tag="Refunds")
 async def retrieve_refund(call: Call, query: Retrieve) -> RefundObject:
     """Retrieve a refund."""
     who: Principal = call.principal
@@ -150,7 +150,7 @@ async def list_refunds(call: Call, query: ListRefunds) -> Listing[RefundObject]:
     return listing(call, turn(page, [store.refund_of(r) for r in rows]), lambda r: present.refund(Face(who.env), r))
 
 
-@route("GET", "/v1/charges/{charge}", scope="payments:read", query=Retrieve, answer=ChargeObject, tag="Charges")
+@route("GET", "/v1/charges/{charge:ch}", scope="payments:read", query=Retrieve, answer=ChargeObject, tag="Charges")
 async def retrieve_charge(call: Call, query: Retrieve) -> ChargeObject:
     """Retrieve a charge: what was collected for a payment."""
     shown = call.path["charge"]
@@ -176,8 +176,10 @@ async def list_charges(call: Call, query: ListCharges) -> Listing[ChargeObject]:
 
 
 async def load_charges(call: Call, shown: Sequence[str]) -> Mapping[str, ChargeObject]:
-    """Charges by their shown ids, for `expand`."""
+    """Charges by their shown ids, for `expand`; none for a key that may not read payments."""
     who: Principal = call.principal
+    if "payments:read" not in who.scopes:
+        return {}
     if "payments:read" not in who.scopes:
         return {}
     rows = await who.env.db.rows(Q.find_charges, who.book_id, _ids("ch", shown))
@@ -187,8 +189,10 @@ async def load_charges(call: Call, shown: Sequence[str]) -> Mapping[str, ChargeO
 
 
 async def load_intents(call: Call, shown: Sequence[str]) -> Mapping[str, PaymentIntent]:
-    """Payments by their shown ids, for `expand`."""
+    """Payments by their shown ids, for `expand`; none for a key that may not read payments."""
     who: Principal = call.principal
+    if "payments:read" not in who.scopes:
+        return {}
     if "payments:read" not in who.scopes:
         return {}
     found = await _intents(who, _ids("pi", shown))

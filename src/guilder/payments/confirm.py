@@ -120,8 +120,7 @@ class _Fold:
         self.changes.by = b.by
         scene = Scene(self.changes, b.face, self.at, "api")
         if b.new is not None:
-            add(scene, b.new)
-            self.intents[b.intent_key] = b.new
+            self.intents[b.intent_key] = add(scene, b.new)
         intent = self.intents.get(b.intent_key)
         refusal = self._refusal(intent, b)
         if refusal is not None:

@@ -37,19 +37,21 @@ async def _create(tx: Tx, new: list[NewIntent]) -> Sequence[Reply | GuilderError
     for n in new:
         changes.by = n.by
         scene = Scene(changes, n.face, at, "api")
-        add(scene, n.intent)
+        intent = add(scene, n.intent)
         if n.method is not None:
             changes.new_methods[n.method.key] = n.method
-        replies.append(Reply(200, present.encode(present.intent(n.face, n.intent))))
+        replies.append(Reply(200, present.encode(present.intent(n.face, intent))))
     await store.save(tx, changes)
     return replies
 
 
-def add(scene: Scene, intent: Intent) -> None:
-    """A payment comes to be."""
+def add(scene: Scene, new: Intent) -> Intent:
+    """A payment comes to be: a copy of `new`, for a batch that runs again must not find what its first run changed."""
+    intent = new.copy()
     scene.changes.new_intents[intent.key] = intent
     life.born(scene, intent, "intent", intent.status)
     events.of_intent(scene.changes, scene.face, "payment_intent.created", intent, scene.at)
+    return intent
 
 
 def refuse(error: GuilderError) -> Reply:

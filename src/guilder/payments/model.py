@@ -3,7 +3,7 @@
 Objects are changed in place by `life` and saved once by `store`; a transaction that fails throws them away.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -70,6 +70,11 @@ class Intent:
     @property
     def key(self) -> BookKey:
         return self.book_id, self.id
+
+
+    def copy(self) -> "Intent":
+        """The same payment, sharing nothing that changes."""
+        return replace(self, metadata=dict(self.metadata), extra=dict(self.extra))
 
 
 @dataclass(slots=True, eq=False)
