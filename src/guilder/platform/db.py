@@ -38,6 +38,7 @@ DriverError = asyncpg.PostgresError  # what opening a database may raise: no suc
 
 _inside: ContextVar[bool] = ContextVar("guilder_inside_transaction", default=False)
 _GONE = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.CannotConnectNowError, OSError, TimeoutError,
+         asyncpg.InternalClientError,  # a connection that died in the middle of an operation, and does not know it
          asyncpg.AdminShutdownError, asyncpg.CrashShutdownError, asyncpg.TooManyConnectionsError)  # fmt: skip
 
 
@@ -165,6 +166,7 @@ class Database:
                 await connection.execute("COMMIT")
                 return result
             except _GONE as error:
+                connection.terminate()
                 cause = error
         if await self._committed(mark):
             return result
@@ -185,7 +187,7 @@ class Database:
             if not connection.is_closed():
                 try:
                     await asyncio.shield(connection.execute("ROLLBACK"))
-                except _GONE:
+                except BaseException:
                     connection.terminate()
             raise
 
@@ -210,6 +212,9 @@ class Database:
             raise Lost(f"no connection to {self.name}: {error or type(error).__name__}") from error
         try:
             yield connection
+        except _GONE as error:
+            connection.terminate()
+            raise Lost(f"the connection to {self.name} went away: {error or type(error).__name__}") from error
         finally:
             await asyncio.shield(self._pool.release(connection))
 
