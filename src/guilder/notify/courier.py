@@ -31,6 +31,7 @@ from guilder.platform.batch import Lane, Limits
 from guilder.platform.crypto import Keyring, Tampered
 from guilder.platform.db import DatabaseError, Row, Tx
 from guilder.platform.environment import Env
+from guilder.platform.failpoints import reach
 from guilder.platform.sql import load
 
 Q = load(__package__)
@@ -145,6 +146,7 @@ class Courier:
         body = event_json(row, livemode=self._env.livemode, pending=row["siblings"]).encode()
         headers = sign.signed(secrets, ids.show("evt", d.event_id), clock.unix(at), body) | _constant(row)
         reply = await self._sender.send(d.url, headers, body)
+        reach("ob.sent", d.event_id)
         self._settle.offer(Tried(d, self._now(), reply, random.random()), d.book_id)  # noqa: S311 - spread, not secrecy
 
 
