@@ -26,7 +26,7 @@ from guilder.payments.present import Face
 from guilder.payments.states import IntentStatus
 from guilder.platform.idempotency import Asked
 from guilder.platform.once import answer, context_of, key_of
-from guilder.platform.sql import load
+from guilder.platform.sql import load, walked
 from guilder.platform.web import Answer, Call, Listing, ListParams, Resource, listing, merge_metadata, route
 
 Q = load(__package__)
@@ -171,9 +171,9 @@ async def list_checkout_sessions(call: Call, query: ListSessions) -> Listing[Che
     page = query.page
     since, until = page.created.since, page.created.until
     rows = await who.env.db.rows(
-        Q.list_sessions, who.book_id, _cursor(who, "starting_after", page.after), _cursor(who, "ending_before", page.before),
+        walked(Q.list_sessions, page.ascending), who.book_id, _cursor(who, "starting_after", page.after), _cursor(who, "ending_before", page.before),
         clock.from_unix(since) if since is not None else None, clock.from_unix(until) if until is not None else None,
-        page.ascending, page.limit + 1, ids.read("cus", query.customer) if query.customer is not UNSET else None,
+        page.limit + 1, ids.read("cus", query.customer) if query.customer is not UNSET else None,
         ids.read("pi", query.payment_intent) if query.payment_intent is not UNSET else None, query.status or None,
         query.customer_details.email if query.customer_details is not UNSET else None,
     )  # fmt: skip

@@ -15,15 +15,15 @@ SELECT book_id, id, intent_id, amount, currency, customer_id, customer_email, cl
 SELECT * FROM cashier.shown WHERE book_id = $1 AND id = ANY ($2)
 
 -- name: list_sessions
--- $2: older than this, $3: newer than this, $4 and $5: made within, $6: walk towards newer ones
+-- $2: older than this, $3: newer than this, $4 and $5: made within
 SELECT * FROM cashier.shown
  WHERE book_id = $1
-   AND ($2::uuid IS NULL OR id < $2) AND ($3::uuid IS NULL OR id > $3)
+   AND id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND id > coalesce($3::uuid, '00000000-0000-0000-0000-000000000000')
    AND ($4::timestamptz IS NULL OR created_at >= $4) AND ($5::timestamptz IS NULL OR created_at < $5)
-   AND ($8::uuid IS NULL OR customer_id = $8) AND ($9::uuid IS NULL OR intent_id = $9)
-   AND ($10::text IS NULL OR status = $10) AND ($11::text IS NULL OR customer_email = $11)
- ORDER BY CASE WHEN $6::boolean THEN id END ASC, id DESC
- LIMIT $7
+   AND ($7::uuid IS NULL OR customer_id = $7) AND ($8::uuid IS NULL OR intent_id = $8)
+   AND ($9::text IS NULL OR status = $9) AND ($10::text IS NULL OR customer_email = $10)
+ ORDER BY id DESC
+ LIMIT $6
 
 -- name: lock_sessions_of_intents
 -- In key order.  `status` is what was said of it so far, not what its payment is by now.

@@ -17,7 +17,7 @@ from guilder.merchants.present import CustomerObject, DeletedCustomer
 from guilder.merchants.principal import Principal
 from guilder.platform.db import Tx
 from guilder.platform.once import once
-from guilder.platform.sql import load
+from guilder.platform.sql import load, walked
 from guilder.platform.web import (
     Answer,
     Call,
@@ -126,7 +126,7 @@ async def list_customers(call: Call, query: ListCustomers) -> Listing[CustomerOb
     who: Principal = call.principal
     page = query.page
     rows = await who.env.db.rows(
-        Q.list_customers, who.book_id, *cursor(page, "cus"), page.ascending, page.limit + 1, query.email or None
+        walked(Q.list_customers, page.ascending), who.book_id, *cursor(page, "cus"), page.limit + 1, query.email or None
     )
     return listing(
         call, turn(page, rows), lambda row: present.customer(customers.customer_of(row), livemode=who.livemode)

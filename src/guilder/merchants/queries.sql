@@ -79,11 +79,11 @@ UPDATE merchants.customer
  WHERE book_id = $1 AND id = $2
 
 -- name: list_customers
--- $2: older than this, $3: newer than this, $4 and $5: made within, $6: walk towards newer ones
+-- $2: older than this, $3: newer than this, $4 and $5: made within
 SELECT * FROM merchants.customer
  WHERE book_id = $1 AND deleted_at IS NULL
-   AND ($2::uuid IS NULL OR id < $2) AND ($3::uuid IS NULL OR id > $3)
+   AND id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND id > coalesce($3::uuid, '00000000-0000-0000-0000-000000000000')
    AND ($4::timestamptz IS NULL OR created_at >= $4) AND ($5::timestamptz IS NULL OR created_at < $5)
-   AND ($8::text IS NULL OR email = $8)
- ORDER BY CASE WHEN $6::boolean THEN id END ASC, id DESC
- LIMIT $7
+   AND ($7::text IS NULL OR email = $7)
+ ORDER BY id DESC
+ LIMIT $6

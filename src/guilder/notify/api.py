@@ -29,7 +29,7 @@ from guilder.notify.present import (
     webhook_endpoint,
 )
 from guilder.notify.redeliver import MOST, Ask, redeliver_many
-from guilder.platform.sql import load
+from guilder.platform.sql import load, walked
 from guilder.platform.web import (
     VERSION,
     Answer,
@@ -158,7 +158,11 @@ async def list_webhook_endpoints(call: Call, query: ListParams) -> Listing[Webho
     """List webhook endpoints, newest first."""
     page = query.page
     rows = await call.principal.env.db.rows(
-        Q.list_endpoints, call.principal.book_id, *_cursors("we", page), *_bounds(page), page.limit + 1
+        walked(Q.list_endpoints, page.ascending),
+        call.principal.book_id,
+        *_cursors("we", page),
+        *_bounds(page),
+        page.limit + 1,
     )
     live = call.principal.env.livemode
     return listing(call, turn(page, rows), lambda row: webhook_endpoint(endpoint(row), livemode=live))
@@ -275,7 +279,7 @@ async def list_webhook_deliveries(call: Call, query: ListDeliveries) -> Listing[
         raise no_such_endpoint(call.path["endpoint"])
     event_id = None if query.event is UNSET else ids.read("evt", query.event)
     rows = await db.rows(
-        Q.list_deliveries,
+        walked(Q.list_deliveries, page.ascending),
         book,
         id,
         *_cursors("whd", page),
@@ -316,7 +320,7 @@ async def list_events(call: Call, query: ListEvents) -> Answer:
     success = None if query.delivery_success is UNSET else query.delivery_success
     who = call.principal
     rows = await who.env.db.rows(
-        Q.list_events, who.book_id, *_cursors("evt", page), [_like(t) for t in types] if types else None, *_bounds(page),
+        walked(Q.list_events, page.ascending), who.book_id, *_cursors("evt", page), [_like(t) for t in types] if types else None, *_bounds(page),
         page.limit + 1, success, None,
     )  # fmt: skip
     found = turn(page, rows)

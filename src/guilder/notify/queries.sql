@@ -111,9 +111,9 @@ SELECT * FROM notify.endpoint WHERE book_id = $1 AND id = $2 AND status <> 'dele
 -- name: list_endpoints
 SELECT * FROM notify.endpoint
  WHERE book_id = $1 AND status <> 'deleted'
-   AND ($2::uuid IS NULL OR id < $2) AND ($3::uuid IS NULL OR id > $3)
+   AND id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND id > coalesce($3::uuid, '00000000-0000-0000-0000-000000000000')
    AND ($4::timestamptz IS NULL OR created_at >= $4) AND ($5::timestamptz IS NULL OR created_at < $5)
- ORDER BY CASE WHEN $3::uuid IS NULL THEN id END DESC, CASE WHEN $3::uuid IS NOT NULL THEN id END ASC
+ ORDER BY id DESC
  LIMIT $6
 
 -- name: redeliver_event
@@ -145,10 +145,10 @@ SELECT d.*, v.type
   FROM notify.delivery d
   JOIN platform.event v ON v.book_id = d.book_id AND v.id = d.event_id
  WHERE d.book_id = $1 AND d.endpoint_id = $2
-   AND ($3::uuid IS NULL OR d.event_id < $3) AND ($4::uuid IS NULL OR d.event_id > $4)
+   AND d.event_id < coalesce($3::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND d.event_id > coalesce($4::uuid, '00000000-0000-0000-0000-000000000000')
    AND ($5::timestamptz IS NULL OR d.created_at >= $5) AND ($6::timestamptz IS NULL OR d.created_at < $6)
    AND ($7::text IS NULL OR d.state = $7) AND ($8::uuid IS NULL OR d.event_id = $8)
- ORDER BY CASE WHEN $4::uuid IS NULL THEN d.event_id END DESC, CASE WHEN $4::uuid IS NOT NULL THEN d.event_id END ASC
+ ORDER BY d.event_id DESC
  LIMIT $9
 
 -- name: list_tries
@@ -171,11 +171,11 @@ SELECT v.*, p.pending
          JOIN notify.delivery d ON d.book_id = e.book_id AND d.endpoint_id = e.id AND d.event_id = v.id
         WHERE e.book_id = v.book_id AND e.status <> 'deleted' AND d.state <> 'delivered') p
  WHERE v.book_id = $1
-   AND ($2::uuid IS NULL OR v.id < $2) AND ($3::uuid IS NULL OR v.id > $3)
+   AND v.id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND v.id > coalesce($3::uuid, '00000000-0000-0000-0000-000000000000')
    AND ($4::text[] IS NULL OR v.type LIKE ANY ($4))
    AND ($5::timestamptz IS NULL OR v.created_at >= $5) AND ($6::timestamptz IS NULL OR v.created_at < $6)
    AND ($8::bool IS NULL OR (p.pending = 0) = $8) AND ($9::uuid IS NULL OR v.id = $9)
- ORDER BY CASE WHEN $3::uuid IS NULL THEN v.id END DESC, CASE WHEN $3::uuid IS NOT NULL THEN v.id END ASC
+ ORDER BY v.id DESC
  LIMIT $7
 
 -- name: measure_backlog

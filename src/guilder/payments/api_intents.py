@@ -30,7 +30,7 @@ from guilder.platform import context
 from guilder.platform.db import Tx
 from guilder.platform.idempotency import Asked
 from guilder.platform.once import answer, key_of, once
-from guilder.platform.sql import load
+from guilder.platform.sql import load, walked
 from guilder.platform.web import (
     Answer,
     Call,
@@ -451,7 +451,7 @@ async def list_payment_intents(call: Call, query: ListIntents) -> Listing[Paymen
     who: Principal = call.principal
     page = query.page
     rows = await who.env.db.rows(
-        Q.list_intents, who.book_id, *cursor(page, "pi"), page.ascending, page.limit + 1,
+        walked(Q.list_intents, page.ascending), who.book_id, *cursor(page, "pi"), page.limit + 1,
         ids.read("cus", query.customer) if query.customer is not UNSET else None,
     )  # fmt: skip
     face = Face(who.env)

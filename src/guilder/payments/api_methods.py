@@ -17,7 +17,7 @@ from guilder.payments.params import PaymentMethodData, TypeName, not_here
 from guilder.payments.present_method import PaymentMethod
 from guilder.platform.db import Tx
 from guilder.platform.once import once
-from guilder.platform.sql import load
+from guilder.platform.sql import load, walked
 from guilder.platform.web import Answer, Call, Listing, ListParams, Params, Refusals, Resource, id_of, listing, route
 from guilder.platform.web.cursor import cursor
 
@@ -156,10 +156,9 @@ async def _list(call: Call, query: ListCustomerMethods, customer: str | None) ->
         await methods.must_have_customer(who, customer)
         customer_id = ids.read("cus", customer)
     rows = await who.env.db.rows(
-        Q.list_methods,
+        walked(Q.list_methods, page.ascending),
         who.book_id,
         *cursor(page, "pm"),
-        page.ascending,
         page.limit + 1,
         customer_id,
         query.type or None,

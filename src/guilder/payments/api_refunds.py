@@ -19,7 +19,7 @@ from guilder.payments.present import ChargeObject, Face, PaymentIntent, RefundOb
 from guilder.platform import context
 from guilder.platform.db import Tx
 from guilder.platform.once import answer, key_of, once
-from guilder.platform.sql import load
+from guilder.platform.sql import load, walked
 from guilder.platform.web import (
     Answer,
     Call,
@@ -143,7 +143,7 @@ async def list_refunds(call: Call, query: ListRefunds) -> Listing[RefundObject]:
     who: Principal = call.principal
     page = query.page
     rows = await who.env.db.rows(
-        Q.list_refunds, who.book_id, *cursor(page, "re"), page.ascending, page.limit + 1,
+        walked(Q.list_refunds, page.ascending), who.book_id, *cursor(page, "re"), page.limit + 1,
         ids.read("ch", query.charge) if query.charge is not UNSET else None,
         ids.read("pi", query.payment_intent) if query.payment_intent is not UNSET else None,
     )  # fmt: skip
@@ -166,7 +166,7 @@ async def list_charges(call: Call, query: ListCharges) -> Listing[ChargeObject]:
     who: Principal = call.principal
     page = query.page
     rows = await who.env.db.rows(
-        Q.list_charges, who.book_id, *cursor(page, "ch"), page.ascending, page.limit + 1,
+        walked(Q.list_charges, page.ascending), who.book_id, *cursor(page, "ch"), page.limit + 1,
         ids.read("pi", query.payment_intent) if query.payment_intent is not UNSET else None,
         ids.read("cus", query.customer) if query.customer is not UNSET else None,
     )  # fmt: skip

@@ -71,7 +71,6 @@ class Intent:
     def key(self) -> BookKey:
         return self.book_id, self.id
 
-
     def copy(self) -> "Intent":
         """The same payment, sharing nothing that changes."""
         return replace(self, metadata=dict(self.metadata), extra=dict(self.extra))

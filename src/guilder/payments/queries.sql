@@ -186,40 +186,37 @@ SELECT book_id, id, type, dial, customer_id, billing, metadata, version, created
 SELECT * FROM payments.method WHERE book_id = $1 AND id = $2
 
 -- name: list_intents
--- $2: older than this, $3: newer than this, $4 and $5: made within, $6: walk towards newer ones
+-- $2: older than this, $3: newer than this, $4 and $5: made within
 SELECT * FROM payments.intent
  WHERE book_id = $1
-   AND ($2::uuid IS NULL OR id < $2) AND ($3::uuid IS NULL OR id > $3)
+   AND id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND id > coalesce($3::uuid, '00000000-0000-0000-0000-000000000000')
    AND ($4::timestamptz IS NULL OR created_at >= $4) AND ($5::timestamptz IS NULL OR created_at < $5)
-   AND ($8::uuid IS NULL OR customer_id = $8)
- ORDER BY CASE WHEN $6::boolean THEN id END ASC, id DESC
- LIMIT $7
+   AND ($7::uuid IS NULL OR customer_id = $7)
+ ORDER BY id DESC
+ LIMIT $6
 
 -- name: list_refunds
 SELECT * FROM payments.refund
  WHERE book_id = $1 AND charge_id IS NOT NULL
-   AND ($2::uuid IS NULL OR id < $2) AND ($3::uuid IS NULL OR id > $3)
+   AND id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND id > coalesce($3::uuid, '00000000-0000-0000-0000-000000000000')
    AND ($4::timestamptz IS NULL OR created_at >= $4) AND ($5::timestamptz IS NULL OR created_at < $5)
-   AND ($8::uuid IS NULL OR charge_id = $8) AND ($9::uuid IS NULL OR intent_id = $9)
- ORDER BY CASE WHEN $6::boolean THEN id END ASC, id DESC
- LIMIT $7
+   AND ($7::uuid IS NULL OR charge_id = $7) AND ($8::uuid IS NULL OR intent_id = $8)
+ ORDER BY id DESC
+ LIMIT $6
 
 -- name: list_charges
 SELECT c.* FROM payments.charge c
  WHERE c.book_id = $1
-   AND ($2::uuid IS NULL OR c.id < $2) AND ($3::uuid IS NULL OR c.id > $3)
+   AND c.id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND c.id > coalesce($3::uuid, '00000000-0000-0000-0000-000000000000')
    AND ($4::timestamptz IS NULL OR c.created_at >= $4) AND ($5::timestamptz IS NULL OR c.created_at < $5)
-   AND ($8::uuid IS NULL OR c.intent_id = $8)
-   AND ($9::uuid IS NULL OR EXISTS (SELECT FROM payments.intent i
-                                     WHERE i.book_id = c.book_id AND i.id = c.intent_id AND i.customer_id = $9))
- ORDER BY CASE WHEN $6::boolean THEN c.id END ASC, c.id DESC
- LIMIT $7
+   AND ($7::uuid IS NULL OR c.intent_id = $7)
+   AND ($8::uuid IS NULL OR EXISTS (SELECT FROM payments.intent i
+                                     WHERE i.book_id = c.book_id AND i.id = c.intent_id AND i.customer_id = $8))
+ ORDER BY c.id DESC
+ LIMIT $6
 
 -- name: find_charge_intent
 SELECT intent_id FROM payments.charge WHERE book_id = $1 AND id = $2
-
--- name: find_refunds
-SELECT * FROM payments.refund WHERE book_id = $1 AND id = ANY ($2)
 
 -- name: set_refund_metadata
 UPDATE payments.refund SET metadata = $3 WHERE book_id = $1 AND id = $2
@@ -239,11 +236,11 @@ UPDATE payments.method SET customer_id = NULL, version = version + 1 WHERE book_
 -- name: list_methods
 SELECT * FROM payments.method
  WHERE book_id = $1
-   AND ($2::uuid IS NULL OR id < $2) AND ($3::uuid IS NULL OR id > $3)
+   AND id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND id > coalesce($3::uuid, '00000000-0000-0000-0000-000000000000')
    AND ($4::timestamptz IS NULL OR created_at >= $4) AND ($5::timestamptz IS NULL OR created_at < $5)
-   AND ($8::uuid IS NULL OR customer_id = $8) AND ($9::text IS NULL OR type = $9)
- ORDER BY CASE WHEN $6::boolean THEN id END ASC, id DESC
- LIMIT $7
+   AND ($7::uuid IS NULL OR customer_id = $7) AND ($8::text IS NULL OR type = $8)
+ ORDER BY id DESC
+ LIMIT $6
 
 -- name: hurry_refunds
 UPDATE payments.refund SET ask_at = now() WHERE book_id = $1 AND attempt_id = $2 AND ask_at IS NOT NULL RETURNING id

@@ -83,26 +83,11 @@ UPDATE platform.outbox
 -- name: count_outbox
 SELECT count(*), coalesce(extract(epoch FROM now() - min(run_at)), 0)::float8 AS age_s FROM platform.outbox
 
--- name: get_event
-SELECT * FROM platform.event WHERE book_id = $1 AND id = $2
-
--- name: list_events
-SELECT * FROM platform.event
- WHERE book_id = $1
-   AND ($2::uuid IS NULL OR id < $2) AND ($3::uuid IS NULL OR id > $3)
-   AND ($4::text[] IS NULL OR type LIKE ANY ($4))
-   AND ($5::timestamptz IS NULL OR created_at >= $5) AND ($6::timestamptz IS NULL OR created_at < $6)
- ORDER BY CASE WHEN $3::uuid IS NULL THEN id END DESC, CASE WHEN $3::uuid IS NOT NULL THEN id END ASC
- LIMIT $7
-
 -- name: insert_wire_messages
 INSERT INTO platform.wire_message (book_id, id, exchange_id, about, channel_account_id, op, direction, method, url, status,
                                    headers, body, outcome, took_ms, root_id, at)
 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::text[],
                      $10::int[], $11::text[], $12::bytea[], $13::text[], $14::int[], $15::uuid[], $16::timestamptz[])
-
--- name: list_wire_messages
-SELECT * FROM platform.wire_message WHERE book_id = $1 AND about = $2 ORDER BY at, id
 
 -- name: open_cases
 -- One case per subject and kind: evidence that comes again does not open it twice.
@@ -112,9 +97,6 @@ SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[],
 
 -- name: list_cases
 SELECT * FROM platform.case WHERE book_id = $1 ORDER BY id DESC LIMIT $2
-
--- name: count_open_cases
-SELECT kind, count(*) FROM platform.case WHERE state = 'open' GROUP BY kind
 
 -- name: put_job
 INSERT INTO platform.job (kind, key, payload, run_at, root_id)

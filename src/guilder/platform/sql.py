@@ -21,6 +21,15 @@ class Query:
     text: str
 
 
+@cache
+def walked(query: Query, upwards: bool) -> Query:
+    """A list query that ends in `ORDER BY … DESC LIMIT …`, walked the other way if `upwards`: either way along the index."""
+    if not upwards:
+        return query
+    head, _, tail = query.text.rpartition(" DESC")
+    return Query(f"{query.name} upwards", f"{head} ASC{tail}")
+
+
 class Queries:
     """The queries of one file, as attributes."""
 
