@@ -1,7 +1,7 @@
 """Named queries: plain SQL in `queries.sql`, one `-- name:` line each.
 
-    Q = load(__package__)          # src/guilder/ledger/queries.sql
-    await tx.rows(Q.lock_accounts, books, ids)
+    queries = load(__package__)    # src/guilder/ledger/queries.sql
+    await tx.rows(queries.lock_accounts, books, ids)
 
 A comment right under the name is the query's documentation.  tests/test_tidy.py PREPAREs every query on the real schema and
 checks that every query is called.
