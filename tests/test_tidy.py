@@ -307,9 +307,7 @@ def test_every_query_is_called_and_every_call_has_a_query() -> None:
         tested = {
             n.attr for s in sources("tests") for n in ast.walk(s.tree) if isinstance(n, ast.Attribute) and _of_q(n)
         }
-        called = {
-            n.attr for s in of_domain for n in ast.walk(s.tree) if isinstance(n, ast.Attribute) and _is_q(n.value)
-        }
+        called = {n.attr for s in of_domain for n in ast.walk(s.tree) if isinstance(n, ast.Attribute) and _of_q(n)}
         assert called - named.all.keys() == set(), f"{domain} calls queries that it does not have"
         assert named.all.keys() - called - tested == set(), f"{domain} has queries that nobody calls"
 
