@@ -118,6 +118,93 @@ def reconcile_(
     raise typer.Exit(1 if broken else 0)
 
 
+merchants_app = typer.Typer(no_args_is_help=True, help="Merchants: list, add.")
+app.add_typer(merchants_app, name="merchants")
+channels_app = typer.Typer(no_args_is_help=True, help="Channel accounts: list, add.")
+app.add_typer(channels_app, name="channels")
+
+
+@merchants_app.command("list")
+def merchants_list() -> None:
+    """Show the merchants."""
+    from guilder.merchants import onboard
+
+    table = Table("id", "name", "business line", "since")
+    for row in _in_world(lambda world: onboard.everybody(world.control)):
+        table.add_row(ids.show("acct", row["id"]), row["name"], row["business_line"], f"{row['created_at']:%Y-%m-%d}")
+    out.print(table)
+
+
+@merchants_app.command("add")
+def merchants_add(
+    name: str,
+    country: str = "CN",
+    business_line: Annotated[str, typer.Option(help="Stands in every row and log line of its work.")] = "",
+    late_success: Annotated[
+        str, typer.Option(help="Paid after the end: refund, or accept (revive the payment).")
+    ] = "refund",
+) -> None:
+    """Take a merchant in.  Make keys and channel accounts for it next."""
+    from guilder.merchants import onboard
+
+    made = _in_world(
+        lambda w: w.control.transact(
+            lambda tx: onboard.onboard(
+                tx, name, country=country, business_line=business_line, late_success=late_success
+            )
+        )
+    )
+    out.print(ids.show("acct", made))
+
+
+@channels_app.command("list")
+def channels_list(merchant: str, env: str = "test") -> None:
+    """Show a merchant's channel accounts; never their secrets."""
+    from guilder.merchants import channel_accounts
+
+    table = Table("id", "channel", "name", "known there as", "funds")
+    for a in _in_world(lambda world: channel_accounts.of_merchant(_env(world, env), _read("acct", merchant))):
+        table.add_row(ids.show("ca", a.id), a.info.code, a.name, a.account_ref, a.funds)
+    out.print(table)
+
+
+@channels_app.command("add")
+def channels_add(
+    merchant: str,
+    channel: str,
+    config: Annotated[
+        typer.FileText,
+        typer.Argument(help="A JSON object; `guilder channels fields CHANNEL` says of what. - reads stdin."),
+    ],
+    env: str = "test",
+    name: str = "",
+    funds: Annotated[str, typer.Option(help="Whose money the channel collects: platform or merchant.")] = "platform",
+) -> None:
+    """Store a contract with a channel, encrypted."""
+    from guilder.merchants import channel_accounts
+
+    try:
+        fields = msgspec.json.decode(config.read(), type=dict[str, str])
+    except msgspec.MsgspecError as error:
+        raise Invalid(f"The configuration is no JSON object of texts: {error}") from error
+    book = _read("acct", merchant)
+    made = _in_world(lambda w: channel_accounts.add(_env(w, env), book, channel, fields, name=name, funds=funds))
+    out.print(ids.show("ca", made))
+
+
+@channels_app.command("fields")
+def channels_fields(channel: str) -> None:
+    """Say what a channel's configuration holds."""
+    from guilder.channels.registry import CHANNELS
+
+    if channel not in CHANNELS:
+        raise Invalid(f"There is no channel {channel!r}; there are {', '.join(CHANNELS)}.")
+    table = Table("field", "secret", "what it is")
+    for f in CHANNELS[channel].fields:
+        table.add_row(f.name, "yes" if f.secret else "", f.hint + (f" ({' | '.join(f.choices)})" if f.choices else ""))
+    out.print(table)
+
+
 keys_app = typer.Typer(no_args_is_help=True, help="API keys: list, make, roll, revoke.")
 app.add_typer(keys_app, name="keys")
 

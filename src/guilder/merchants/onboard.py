@@ -4,7 +4,7 @@ from uuid import UUID
 
 from guilder.core import ids
 from guilder.merchants.keys import audit
-from guilder.platform.db import Tx
+from guilder.platform.db import Database, Row, Tx
 from guilder.platform.sql import load
 
 Q = load(__package__)
@@ -21,3 +21,8 @@ async def onboard(
     await tx.run(Q.insert_merchant, id, ids.book_code(id), name, country, business_line, late_success)
     await audit(tx, "merchant.onboarded", ids.show("acct", id), {"name": name})
     return id
+
+
+async def everybody(control: Database) -> list[Row]:
+    """All merchants, oldest first."""
+    return await control.rows(Q.list_merchants)

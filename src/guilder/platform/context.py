@@ -1,7 +1,8 @@
 """Who asks for what, and which chain of work it belongs to.
 
 A context is minted where work enters (a request, a callback, a job), stored with what it causes, and restored by whatever
-carries the work on; every log line, row, channel call and webhook shows it, so that one search finds the whole story.
+carries the work on; every log line, row, channel call and webhook shows it, so that one search finds the whole story.  The root id is
+the W3C trace id: a caller that sends a `traceparent` finds its own trace in our rows, and a webhook's `traceparent` is ours.
 """
 
 from collections.abc import Iterator

@@ -8,6 +8,7 @@ are undone.
 
 from collections.abc import Awaitable, Callable
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -26,7 +27,8 @@ Q = load(__package__)
 def context_of(call: Call) -> Context:
     """A new chain of work for a request, made current for its task."""
     who = call.principal
-    about = context.mint(
+    about = context.carry_on(
+        UUID(hex=call.traceparent[3:35]) if call.traceparent else ids.new_id(),  # the caller's trace is the chain of work
         request_id=call.request_id, idempotency_key=call.idempotency_key or "", traceparent=call.traceparent or "",
         business_line=who.business_line, book_id=who.book_id, actor=ids.show("key", who.key_id), env=who.env.name,
     )  # fmt: skip
