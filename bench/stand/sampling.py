@@ -1,0 +1,154 @@
+"""Where the time goes: statements as PostgreSQL counts them, Python functions as samples of CPU time show them.
+
+The product is not touched: PostgreSQL gets pg_stat_statements at its start, the processes find `inside/sitecustomize.py`.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from guilder.app import domains, environments, installation
+from guilder.platform import cluster, db, embedded, sql
+from guilder.platform.embedded import Server
+from stand.report import Table
+from stand.scene import Act, Stage
+from stand.traffic import Plan
+
+PRELOAD = {"shared_preload_libraries": "pg_stat_statements", "pg_stat_statements.track_planning": "on"}
+STATEMENTS = """
+SELECT query, calls, rows, total_exec_time, total_plan_time
+  FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid
+ WHERE d.datname = 'guilder_test' AND calls > 2
+ ORDER BY total_exec_time + total_plan_time DESC LIMIT 20
+"""
+SAMPLED = {"API": ("api-1", "api-2"), "worker": ("worker",), "simulators": ("simulators",)}
+WIDTH = 90
+
+
+class Profile:
+    """One profiled act."""
+
+    def __init__(self, state: Path, folder: Path) -> None:
+        self.state = state
+        self.environ = {"PYTHONPATH": str(Path(__file__).parent / "inside"), "BENCH_SAMPLES": str(folder)}
+        self._folder = folder
+        self._act: Act | None = None
+        self._statements: list[Any] = []
+        self._stacks: dict[str, Counter[tuple[str, ...]]] = {}
+
+    def record(self, stage: Stage, plan: Plan) -> None:
+        """Play a plan while everything is watched."""
+        names = [name for group in SAMPLED.values() for name in group]
+        asyncio.run(_ask(self.state, "SELECT pg_stat_statements_reset()"))
+        self._turn(stage, names)
+        self._act = stage.play("profiled", plan)
+        self._turn(stage, names)
+        self._statements = asyncio.run(_ask(self.state, STATEMENTS))
+        for group, members in SAMPLED.items():
+            self._stacks[group] = sum((self._read(stage.cast.pid(name)) for name in members), Counter())
+
+    @staticmethod
+    def _turn(stage: Stage, names: list[str]) -> None:
+        for name in names:
+            os.kill(stage.cast.pid(name), signal.SIGUSR2)
+
+    def _read(self, pid: int) -> Counter[tuple[str, ...]]:
+        file, deadline = self._folder / f"{pid}.stacks", time.monotonic() + 10
+        while not file.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        stacks: Counter[tuple[str, ...]] = Counter()
+        for line in file.read_text().splitlines():
+            stack, _, count = line.rpartition(" ")
+            stacks[tuple(stack.split(";"))] += int(count)
+        return stacks
+
+    def tables(self) -> list[Table]:
+        """What was seen, per payment."""
+        assert self._act is not None
+        tables = [self._of_statements(self._act)]
+        for group, members in SAMPLED.items():
+            cpu_ms = sum(self._act.cpu_ms[name] for name in members)
+            tables += _of_functions(group, self._stacks[group], cpu_ms)
+        return tables
+
+    def _of_statements(self, act: Act) -> Table:
+        done, names = max(1, act.played.done), _names()
+        rows = [
+            (
+                _short(names, r["query"]), f"{r['calls'] / done:.2f}", f"{r['rows'] / r['calls']:.1f}",
+                f"{(r['total_exec_time'] + r['total_plan_time']) / r['calls']:.2f}", f"{r['total_plan_time'] / done:.3f}",
+                f"{(r['total_exec_time'] + r['total_plan_time']) / done:.3f}",
+            )
+            for r in self._statements
+        ]  # fmt: skip
+        head = ("statement", "calls a payment", "rows a call", "ms a call", "planning, ms a payment", "ms a payment")
+        return Table("PostgreSQL: statements by time (elapsed, waits included)", head, rows)
+
+
+def _of_functions(group: str, stacks: Counter[tuple[str, ...]], cpu_ms: float) -> list[Table]:
+    total = max(1, stacks.total())
+    own: Counter[str] = Counter()
+    within: Counter[str] = Counter()
+    for stack, count in stacks.items():
+        own[stack[-1]] += count
+        for name in set(stack):
+            within[name] += count
+
+    def rows(counted: Counter[str], most: int) -> list[tuple[str, ...]]:
+        return [
+            (name[-WIDTH:], f"{100 * count / total:.1f}", f"{count / total * cpu_ms:.3f}")
+            for name, count in counted.most_common(most)
+        ]
+
+    inner = Counter(
+        {name: count for name, count in within.items() if name.startswith("guilder/") and count < 0.9 * total}
+    )
+    head = ("function", "% of CPU", "ms a payment")
+    return [
+        Table(f"{group}: {cpu_ms:.2f} ms a payment; functions by themselves and the C below them", head, rows(own, 25)),
+        Table(f"{group}: functions of ours with all below them", head, rows(inner, 30)),
+    ]
+
+
+def _names() -> dict[str, str]:
+    """The names of our queries, by their text without comments and line breaks."""
+    queries = [query for package in domains.SCHEMAS for query in sql.load(package).all.values()]
+    return {_flat(query.text): query.name.removeprefix("guilder.") for query in queries}
+
+
+def _flat(text: str) -> str:
+    return " ".join(" ".join(line.partition("--")[0] for line in text.splitlines()).split()).rstrip(";")
+
+
+def _short(names: dict[str, str], text: str) -> str:
+    flat = _flat(text)
+    return names.get(flat, flat[:WIDTH])
+
+
+@contextmanager
+def profiled(state: Path | None) -> Iterator[Profile]:
+    """An installation's PostgreSQL, started with what counts statements; `scene.opened` finds it running and takes it."""
+    with TemporaryDirectory(prefix="guilder-bench-") as made, TemporaryDirectory(prefix="guilder-samples-") as samples:
+        folder = (state or Path(made)).absolute()
+        databases = (environments.CONTROL, *map(environments.database_of, ("test", "live")))
+        server = embedded.start(folder, settings=PRELOAD, databases=databases)
+        asyncio.run(_ask(folder, "CREATE EXTENSION IF NOT EXISTS pg_stat_statements", server))
+        try:
+            yield Profile(folder, Path(samples))
+        finally:
+            if state is None:
+                installation.remove(folder)
+
+
+async def _ask(state: Path, query: str, server: Server | None = None) -> list[Any]:
+    """As the superuser, who alone sees all statements."""
+    server = server or Server(cluster.read(state), 0, cluster.passwords(state))
+    async with db.connected(server.dsn("guilder_test", "postgres")) as connection:
+        return list(await connection.fetch(query))
