@@ -24,7 +24,7 @@ from guilder.platform.db import DatabaseError
 from guilder.platform.sql import Query
 from stack import Stack, running
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.anyio, pytest.mark.alone, pytest.mark.timeout(2400)]
 PAYERS = 220
 IN_FLIGHT = 100
 
@@ -103,7 +103,7 @@ class Matrix:
         while True:
             try:
                 state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-            except FileNotFoundError:
+            except (FileNotFoundError, ProcessLookupError):
                 return
             if state == "Z":
                 return

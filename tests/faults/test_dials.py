@@ -16,7 +16,7 @@ from oracle import judge, settled
 
 from stack import Stack, running
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.anyio, pytest.mark.alone, pytest.mark.timeout(1200)]
 FIRINGS = 50
 PAYERS = 60
 
