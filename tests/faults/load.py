@@ -98,13 +98,6 @@ class Load:
 
     async def call(self, key: str, path: str, **params: Any) -> tuple[int, bytes]:
         """POST until there is an answer that ends it: 2xx or a 4xx other than 409."""
-        self.in_flight += 1
-        try:
-            return await self._until_told(key, path, params)
-        finally:
-            self.in_flight -= 1
-
-    async def _until_told(self, key: str, path: str, params: dict[str, Any]) -> tuple[int, bytes]:
         deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
@@ -158,7 +151,11 @@ class Load:
         await asyncio.sleep(rng.random() * self.think_s)
         while self._running:
             turn += 1
-            await self._buy(f"{self.seed}-{number}-{turn}", rng)
+            self.in_flight += 1  # a payment, from its first request until it is paid, refunded, or left
+            try:
+                await self._buy(f"{self.seed}-{number}-{turn}", rng)
+            finally:
+                self.in_flight -= 1
             await asyncio.sleep(rng.random() * 2 * self.think_s)
 
     async def _buy(self, name: str, rng: random.Random) -> None:

@@ -1,6 +1,6 @@
 """The crash matrix: at each failpoint, `kill -9` of the process and of PostgreSQL, under load, judged by the simulators' file.
 
-One installation, fsync on.  Payers keep more than a hundred requests in flight; a cell arms its failpoint, waits until it fires, looks at
+One installation, fsync on.  Payers keep more than a hundred payments in flight; a cell arms its failpoint, waits until it fires, looks at
 the state at death of the very payment that was there, and lets the payers go on.  At the end the load stops, everything settles, and
 G1 to G11 are judged against the channel's own book.
 """
@@ -25,7 +25,7 @@ from guilder.platform.sql import Query
 from stack import Stack, running
 
 pytestmark = [pytest.mark.anyio, pytest.mark.alone, pytest.mark.timeout(2400)]
-PAYERS = 220
+PAYERS = 160
 IN_FLIGHT = 100
 
 HEARD: set[str | None] = {
@@ -73,7 +73,7 @@ class Matrix:
         """Arm, wait for the death, look, and let it go on."""
         deadline = time.monotonic() + 60
         while self.load.in_flight < IN_FLIGHT:
-            assert time.monotonic() < deadline, f"only {self.load.in_flight} requests in flight"
+            assert time.monotonic() < deadline, f"only {self.load.in_flight} payments in flight"
             await asyncio.sleep(0.01)
         fired = self.folder / f"{name}.fired"
         fired.unlink(missing_ok=True)
