@@ -431,12 +431,15 @@ def _(t: Talk) -> None:
 
 @call("events.list", "GET /v1/events")
 def _(t: Talk) -> None:
-    """newest first; by type"""
+    """newest first; by type; with what changed"""
     t.client.v1.payment_intents.create(TEA)
     types = {e.type for e in t.client.v1.events.list({"type": "payment_intent.*", "limit": 100}).data}
     assert "payment_intent.created" in types and all(name.startswith("payment_intent.") for name in types)
     only = t.client.v1.events.list({"types": ["payment_intent.created"], "limit": 1})
     assert [e.type for e in only.data] == ["payment_intent.created"]
+    t.client.v1.customers.update(t.client.v1.customers.create({"name": "Li"}).id, {"name": "Han"})
+    [changed] = t.client.v1.events.list({"type": "customer.updated", "limit": 1}).data
+    assert changed.data.previous_attributes is not None and changed.data.previous_attributes["name"] == "Li"
 
 
 @call("webhook_endpoints.create", "POST /v1/webhook_endpoints")
