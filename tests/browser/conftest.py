@@ -39,6 +39,17 @@ GOODS = {
 SHOPS = {"zh-CN": "云上茶舍", "en-US": "Harbour & Pine"}
 
 
+async def violations(page: Page) -> list[str]:
+    """What axe finds on a page when its motion has ended; no rule is disabled."""
+    await page.evaluate(
+        "() => Promise.all(document.getAnimations().filter(a => a.effect.getTiming().iterations === 1).map(a => a.finished))"
+    )
+    if not await page.evaluate("() => 'axe' in window"):
+        await page.evaluate(AXE)  # past the page's own policy
+    found = await page.evaluate("() => axe.run()")
+    return [f"{v['id']}: {n['html'][:200]} {n['failureSummary']}" for v in found["violations"] for n in v["nodes"]]
+
+
 @dataclass
 class Payer:
     """Somebody with a browser."""
@@ -79,19 +90,14 @@ class Payer:
         await phone.close()
 
     async def violations(self) -> list[str]:
-        """What axe finds on the page as it stands, no rule disabled."""
-        await self.page.evaluate(
-            "() => Promise.all(document.getAnimations().filter(a => a.effect.getTiming().iterations === 1).map(a => a.finished))"
-        )
-        if not await self.page.evaluate("() => 'axe' in window"):
-            await self.page.evaluate(AXE)  # past the page's own policy
-        found = await self.page.evaluate("() => axe.run()")
-        return [f"{v['id']}: {n['html'][:200]} {n['failureSummary']}" for v in found["violations"] for n in v["nodes"]]
+        """What axe finds on the page as it stands."""
+        return await violations(self.page)
 
     async def picture(self, name: str) -> None:
         """A picture for the guide, if they are asked for."""
         if os.environ.get("GUILDER_SCREENSHOTS") == "1":
             IMAGES.mkdir(parents=True, exist_ok=True)
+            await self.page.mouse.move(0, 0)
             await self.page.wait_for_timeout(700)  # motion ends
             await self.page.screenshot(path=IMAGES / f"cashier-{name}.png", animations="disabled")
 

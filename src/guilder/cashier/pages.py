@@ -31,7 +31,7 @@ from guilder.cashier.till import Stage, Till
 from guilder.cashier.watch import Watch
 from guilder.cashier.words import Words
 from guilder.core import ids
-from guilder.core.errors import GuilderError, Unknown
+from guilder.core.errors import GuilderError, InFlight, KeyReused, Unknown
 from guilder.platform.db import CommitUnknown, DatabaseError
 from guilder.platform.environment import Env
 
@@ -156,8 +156,8 @@ class Cashier:
         return_url = f"{t.env.settings.cashier_url}{t.path}?lang={speak.code}&back=1"
         try:
             reply = await pay.pay(t, offer, return_url, ids.show("req", ids.new_id()))
-        except (Unknown, CommitUnknown):
-            return None  # the page shows that we are asking
+        except (InFlight, KeyReused, Unknown, CommitUnknown):
+            return None  # another press was first, or we are asking: the page shows it
         except (GuilderError, DatabaseError) as error:
             log.warning("a payer could not pay: %s", error)
             return speak.say("We are busy just now. Nothing was charged; please try again in a moment.")

@@ -1,13 +1,14 @@
 """Pay: the payer has chosen a way.  The same confirm as the API's, begun from the page.
 
-Pressed twice it asks once: while a channel has not answered, the second press is refused, and the page shows what there is.
+Pressed twice it asks once: two presses that saw the same state of the payment have one idempotency key, which no caller of the API
+can send.  The second hears InFlight or the first one's answer, and the page shows what there is.
 """
 
 from datetime import timedelta
 
 from guilder.cashier.device import Offer
 from guilder.cashier.till import Till
-from guilder.core import clock
+from guilder.core import clock, ids
 from guilder.merchants import channel_accounts
 from guilder.payments import asking, confirm, methods, ways
 from guilder.payments import store as payments_store
@@ -32,7 +33,8 @@ async def pay(till: Till, offer: Offer, return_url: str, request_id: str) -> Rep
         till.book_id, till.intent_id, way, offer.type, method.id, _payer(till, request_id), Face(env), expiry,
         return_url=return_url, new_method=method,
     )  # fmt: skip
-    return await confirm.confirm(env, Key(till.book_id, None, b"", request_id), wish)
+    key = Key(till.book_id, f"\npay {ids.text(till.intent_id)} {till.mark}", offer.type.encode(), request_id)
+    return await confirm.confirm(env, key, wish)
 
 
 async def look(till: Till, request_id: str) -> None:

@@ -65,6 +65,11 @@ class View:
         return method_name(self.till.method_type or "", self.words)
 
     @property
+    def app(self) -> str:
+        """The app that scans for the way under way."""
+        return self.words.say("WeChat") if self.till.method_type == "wechat_pay" else self.method
+
+    @property
     def rows(self) -> list[Row]:
         words, currency = self.words, self.till.currency
         return [
@@ -112,7 +117,7 @@ class View:
             case Stage.CHOOSE:
                 return self.problem or say("Choose how to pay.")
             case Stage.SCAN:
-                return say("Scan the code with %(method)s. Waiting for your payment.") % {"method": self.method}
+                return say("Scan the code with %(app)s. Waiting for your payment.") % {"app": self.app}
             case Stage.LEAVE:
                 return say("Continue at %(method)s.") % {"method": self.method}
             case Stage.ASKING:

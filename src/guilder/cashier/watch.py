@@ -7,7 +7,7 @@ connection is: the first thing that it hears after it reconnects is the mark as 
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -45,13 +45,13 @@ class Watch:
         self._pages: set[_Page] = set()
         self._poller: asyncio.Task[None] | None = None
 
-    def open(self, key: Key) -> AsyncIterator[bytes]:
+    def open(self, key: Key) -> AsyncGenerator[bytes, None]:
         """Server-sent events of one page.  Raises Busy when too many are open; the page then asks now and then."""
         if len(self._pages) >= MOST or self._stopping():
             raise Busy
         return self._stream(_Page(key))
 
-    async def _stream(self, page: _Page) -> AsyncIterator[bytes]:
+    async def _stream(self, page: _Page) -> AsyncGenerator[bytes, None]:
         self._pages.add(page)
         if self._poller is None:
             self._poller = asyncio.create_task(self._poll())
@@ -65,6 +65,8 @@ class Watch:
                     yield b": still here\n\n"
                     continue
                 page.news.clear()
+                if self._stopping():
+                    return
                 yield b"event: mark\ndata: " + page.mark.encode() + b"\n\n"
         finally:
             self._pages.discard(page)
@@ -77,6 +79,8 @@ class Watch:
                     await self._look()
                 except DatabaseError as error:
                     log.warning("open pages could not be looked at: %s", error)
+                except Exception:
+                    log.exception("looking at open pages failed")
                 await asyncio.sleep(TICK_S)
         finally:
             self._poller = None
