@@ -28,10 +28,11 @@ INSERT INTO ledger.transfer (book_id, journal_id, line, debit_id, credit_id, ass
 SELECT * FROM unnest($10::uuid[], $11::uuid[], $12::smallint[], $13::uuid[], $14::uuid[], $15::text[], $16::bigint[])
 
 -- name: move_balances
--- Each account once, by its sum: the locks are held, and no row is updated twice in a transaction.
+-- Each account once, by its sum: the locks are held, and no row is updated twice in a transaction.  A batch may move more than
+-- 64 bits on its way from one balance to the next.
 UPDATE ledger.account a
    SET balance = a.balance + d.delta
-  FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS d (book_id, id, delta)
+  FROM unnest($1::uuid[], $2::uuid[], $3::numeric[]) AS d (book_id, id, delta)
  WHERE a.book_id = d.book_id AND a.id = d.id
 
 -- name: list_accounts
@@ -58,7 +59,8 @@ SELECT 'book ' || book_id || ' ' || asset, 'balances sum to ' || sum(balance)
  LIMIT 100
 
 -- name: sweep_L2
--- The guards that keep history as it is: the triggers stand, and the application may not change what is written.
+-- The guards that keep history as it is: the triggers stand, and the application may not change what is written; and every
+-- journal is what its digest says (posting.Journal.digest).
 SELECT 'table ledger.' || t.name AS subject, 'it can be changed' AS fault
   FROM (VALUES ('journal'), ('transfer')) AS t (name)
  WHERE (SELECT count(*) FROM pg_trigger g
@@ -66,6 +68,19 @@ SELECT 'table ledger.' || t.name AS subject, 'it can be changed' AS fault
     OR has_table_privilege('guilder_app', 'ledger.' || t.name, 'UPDATE')
     OR has_table_privilege('guilder_app', 'ledger.' || t.name, 'DELETE')
     OR has_table_privilege('guilder_app', 'ledger.' || t.name, 'TRUNCATE')
+UNION ALL
+SELECT * FROM (
+    SELECT 'journal ' || j.id, 'its transfers are not those that were posted'
+      FROM ledger.journal j
+      JOIN (SELECT t.book_id, t.journal_id,
+                   string_agg(convert_to(d.code, 'UTF8') || '\x00' || convert_to(c.code, 'UTF8') || '\x00' || convert_to(t.asset, 'UTF8') || '\x00' || convert_to(t.units::text, 'UTF8')
+                              || '\x0a', '' ORDER BY t.line) AS lines
+              FROM ledger.transfer t
+              JOIN ledger.account d ON d.book_id = t.book_id AND d.id = t.debit_id
+              JOIN ledger.account c ON c.book_id = t.book_id AND c.id = t.credit_id
+             GROUP BY t.book_id, t.journal_id) l ON l.book_id = j.book_id AND l.journal_id = j.id
+     WHERE j.digest <> substr(sha256(convert_to(j.rule, 'UTF8') || '\x0a' || l.lines), 1, 16)
+     LIMIT 100) AS changed
 
 -- name: sweep_L3
 SELECT 'account ' || a.code || ' ' || a.asset AS subject,
