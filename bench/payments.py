@@ -12,6 +12,7 @@ webhook and has verified it.  Simulators, shop and source of traffic run on the 
                         fsync per batch: that alone, on every core, in batches of the mean size seen, over payments_per_s
     pss_mb              memory of everything `up` runs (simulators and PostgreSQL too), after the load
     rows_before         payments in the tables before the first measured loop
+    late_p99_ms         how late the source of traffic itself was in that loop; it is part of the times above
     one_call_per_s      the most when the shop creates with confirm=true instead, in one call
 """
 
@@ -85,6 +86,7 @@ def run(args: argparse.Namespace, stage: Stage, profile: Profile | None) -> int:
         "one_call_per_s": round(single.played.rate, 1),
         "offered_per_s": round(rate, 1),
         "unavoidable_per_s": round(alone, 1),
+        "late_p99_ms": percentile(paced.played.late_ms, 99),
         "batch": batch,
         "merchants": args.merchants,
         "cpu_ms": {name: round(ms, 3) for name, ms in paced.cpu_ms.items()},

@@ -23,13 +23,14 @@ from stand.traffic import Plan
 
 PRELOAD = {"shared_preload_libraries": "pg_stat_statements", "pg_stat_statements.track_planning": "on"}
 STATEMENTS = """
-SELECT query, calls, rows, total_exec_time, total_plan_time
+SELECT query, calls, rows, total_exec_time + total_plan_time AS spent, total_plan_time
   FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid
  WHERE d.datname = 'guilder_test' AND calls > 2
- ORDER BY total_exec_time + total_plan_time DESC LIMIT 20
+ ORDER BY total_exec_time + total_plan_time DESC
 """
-SAMPLED = {"API": ("api-1", "api-2"), "worker": ("worker",), "simulators": ("simulators",)}
-WIDTH = 90
+SAMPLED = {"API": "api", "worker": "worker", "simulators": "simulators"}  # and how the processes' names begin
+WIDTH = 90  # of what is shown of a statement or a function
+SURE = 60  # characters in common make it the same query
 
 
 class Profile:
@@ -45,13 +46,14 @@ class Profile:
 
     def record(self, stage: Stage, plan: Plan) -> None:
         """Play a plan while everything is watched."""
-        names = [name for group in SAMPLED.values() for name in group]
+        groups = {group: [n for n in stage.cast.names if n.startswith(begin)] for group, begin in SAMPLED.items()}
+        names = [name for members in groups.values() for name in members]
         asyncio.run(_ask(self.state, "SELECT pg_stat_statements_reset()"))
         self._turn(stage, names)
         self._act = stage.play("profiled", plan)
         self._turn(stage, names)
         self._statements = asyncio.run(_ask(self.state, STATEMENTS))
-        for group, members in SAMPLED.items():
+        for group, members in groups.items():
             self._stacks[group] = sum((self._read(stage.cast.pid(name)) for name in members), Counter())
 
     @staticmethod
@@ -73,23 +75,27 @@ class Profile:
         """What was seen, per payment."""
         assert self._act is not None
         tables = [self._of_statements(self._act)]
-        for group, members in SAMPLED.items():
-            cpu_ms = sum(self._act.cpu_ms[name] for name in members)
+        for group, begin in SAMPLED.items():
+            cpu_ms = sum(ms for name, ms in self._act.cpu_ms.items() if name.startswith(begin))
             tables += _of_functions(group, self._stacks[group], cpu_ms)
         return tables
 
     def _of_statements(self, act: Act) -> Table:
         done, names = max(1, act.played.done), _names()
-        rows = [
-            (
-                _short(names, r["query"]), f"{r['calls'] / done:.2f}", f"{r['rows'] / r['calls']:.1f}",
-                f"{(r['total_exec_time'] + r['total_plan_time']) / r['calls']:.2f}", f"{r['total_plan_time'] / done:.3f}",
-                f"{(r['total_exec_time'] + r['total_plan_time']) / done:.3f}",
+
+        def row(name: str, of: list[Any]) -> tuple[str, ...]:
+            calls, rows, spent, planned = (
+                sum(r[column] for r in of) for column in ("calls", "rows", "spent", "total_plan_time")
             )
-            for r in self._statements
-        ]  # fmt: skip
+            return (
+                name, f"{calls / done:.2f}", f"{rows / max(1, calls):.1f}", f"{spent / max(1, calls):.2f}", f"{planned / done:.3f}",
+                f"{spent / done:.3f}",
+            )  # fmt: skip
+
+        shown = [row(_short(names, r["query"]), [r]) for r in self._statements[:20]]
         head = ("statement", "calls a payment", "rows a call", "ms a call", "planning, ms a payment", "ms a payment")
-        return Table("PostgreSQL: statements by time (elapsed, waits included)", head, rows)
+        everything = row("all", self._statements)
+        return Table("PostgreSQL: statements by time (elapsed, waits included)", head, [*shown, everything])
 
 
 def _of_functions(group: str, stacks: Counter[tuple[str, ...]], cpu_ms: float) -> list[Table]:
@@ -128,8 +134,12 @@ def _flat(text: str) -> str:
 
 
 def _short(names: dict[str, str], text: str) -> str:
+    """The name of the query that this is.  Its constants were replaced by numbers, so a long common beginning will do."""
     flat = _flat(text)
-    return names.get(flat, flat[:WIDTH])
+    beginning = flat.partition("$")[0][:SURE]
+    return names.get(flat) or next(
+        (n for q, n in names.items() if len(beginning) == SURE and q.startswith(beginning)), flat[:WIDTH]
+    )
 
 
 @contextmanager
