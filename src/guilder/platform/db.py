@@ -17,6 +17,7 @@ READ COMMITTED throughout: what depends on a lock is read in a later statement t
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -92,13 +93,23 @@ async def _keep(_connection: object) -> None:
     """Instead of the driver's reset: with D4 there is nothing to reset, and it would cost a round trip."""
 
 
+def _drop(connection: Any) -> None:
+    """End a connection that nobody may use again.  One that broke by itself has left the pool already, and says so."""
+    with contextlib.suppress(asyncpg.InterfaceError):
+        connection.terminate()
+
+
 class Database:
     """A pool of connections to one database."""
 
-    def __init__(self, name: str, dsn: dict[str, Any], *, size: int = 8) -> None:
+    def __init__(
+        self, name: str, dsn: dict[str, Any], *, size: int = 8, patience_s: float = 10.0, resolve_s: float = 30.0
+    ) -> None:
         self.name = name
         self._dsn = dsn
         self._size = size
+        self._patience_s = patience_s  # for a connection, when all are taken
+        self._resolve_s = resolve_s  # for a database that went away at COMMIT
         self._pool: Any = None
 
     async def open(self) -> "Database":
@@ -166,8 +177,13 @@ class Database:
                 await connection.execute("COMMIT")
                 return result
             except _GONE as error:
-                connection.terminate()
+                _drop(connection)
                 cause = error
+            except (
+                BaseException
+            ):  # called off in the middle of it: whoever takes this connection next must find it clean
+                _drop(connection)
+                raise
         if await self._committed(mark):
             return result
         raise Lost(f"the connection went away at COMMIT, and the transaction was rolled back: {cause}")
@@ -176,24 +192,23 @@ class Database:
         self, connection: Any, work: Callable[[Tx], Awaitable[T]], lock_timeout_ms: int, durable: bool, mark: object
     ) -> T:
         off = "" if durable else "; SET LOCAL synchronous_commit = off"
-        await connection.execute(f"BEGIN; SET LOCAL lock_timeout = {lock_timeout_ms:d}{off}")
         try:
+            await connection.execute(f"BEGIN; SET LOCAL lock_timeout = {lock_timeout_ms:d}{off}")
             tx = Tx(connection)
             result = await work(tx)
             wake = "".join(f"; NOTIFY {name}" for name in sorted(tx.wakes))
             await connection.execute(f"INSERT INTO platform.commit_mark (id) VALUES ('{mark}'){wake}")  # noqa: S608 - a UUID of ours
             return result
         except BaseException:
-            if not connection.is_closed():
-                try:
-                    await asyncio.shield(connection.execute("ROLLBACK"))
-                except BaseException:
-                    connection.terminate()
+            try:
+                await asyncio.shield(connection.execute("ROLLBACK"))
+            except BaseException:
+                _drop(connection)
             raise
 
-    async def _committed(self, mark: object, patience_s: float = 30.0) -> bool:
+    async def _committed(self, mark: object) -> bool:
         """Whether the transaction that wrote `mark` was committed; waits for a database that is restarting."""
-        deadline = asyncio.get_running_loop().time() + patience_s
+        deadline = asyncio.get_running_loop().time() + self._resolve_s
         while True:
             try:
                 async with self._connection() as connection:
@@ -207,13 +222,13 @@ class Database:
     async def _connection(self) -> AsyncIterator[Any]:
         must(self._pool is not None, "the database is open")
         try:
-            connection = await self._pool.acquire(timeout=10)
+            connection = await self._pool.acquire(timeout=self._patience_s)
         except _GONE as error:
             raise Lost(f"no connection to {self.name}: {error or type(error).__name__}") from error
         try:
             yield connection
         except _GONE as error:
-            connection.terminate()
+            _drop(connection)
             raise Lost(f"the connection to {self.name} went away: {error or type(error).__name__}") from error
         finally:
             await asyncio.shield(self._pool.release(connection))
