@@ -72,6 +72,12 @@ class Load:
         self._secret = json.loads(body)["secret"].encode()
         self._tasks = [asyncio.create_task(self._payer(i)) for i in range(self.payers)]
 
+    def check(self) -> None:
+        """Fail with the first payer who failed."""
+        for task in self._tasks:
+            if task.done() and not task.cancelled() and (error := task.exception()):
+                raise error
+
     async def stop(self) -> None:
         """Let no payer begin again, and wait until each has its answers."""
         self._running = False

@@ -73,6 +73,7 @@ class Matrix:
         """Arm, wait for the death, look, and let it go on."""
         deadline = time.monotonic() + 60
         while self.load.in_flight < IN_FLIGHT:
+            self.load.check()
             assert time.monotonic() < deadline, f"only {self.load.in_flight} payments in flight"
             await asyncio.sleep(0.01)
         fired = self.folder / f"{name}.fired"
@@ -82,6 +83,7 @@ class Matrix:
         new.write_text(action)
         new.rename(self.folder / name)
         while not fired.exists() or len(fired.read_text().splitlines()) < 2:
+            self.load.check()
             assert time.monotonic() < deadline, f"{name} was not reached"
             await asyncio.sleep(0.002)
         flying = self.load.in_flight
