@@ -9,9 +9,11 @@ The key-encryption key is 32 bytes from the setting `encryption_key` (base64) or
 """
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import os
+import tempfile
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -42,12 +44,8 @@ class Keyring:
         """From the setting if there is one, else from `file`, which is made on first use."""
         if value:
             return cls(base64.b64decode(value, validate=True))
-        try:
-            handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return cls(base64.b64decode(file.read_bytes(), validate=True))
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(base64.b64encode(os.urandom(32)))
+        if not file.exists():
+            _make(file)
         return cls(base64.b64decode(file.read_bytes(), validate=True))
 
     def seal(self, secret: bytes, about: str) -> bytes:
@@ -67,7 +65,7 @@ class Keyring:
         try:
             data_key = self._key.decrypt(wrapped[:_NONCE], wrapped[_NONCE:], tag)
             return AESGCM(data_key).decrypt(rest[:_NONCE], rest[_NONCE:], tag)
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:  # ValueError: it was cut
             raise Tampered from error
 
     def link(self, about: str) -> str:
@@ -78,3 +76,18 @@ class Keyring:
     def is_link(self, about: str, given: str) -> bool:
         """Whether `given` is the link of `about`, in constant time."""
         return hmac.compare_digest(self.link(about).encode(), given.encode("utf-8", "replace"))
+
+
+def _make(file: Path) -> None:
+    """A new key, whole and on the disk before anything is sealed with it; of two processes, the first one's."""
+    handle, draft = tempfile.mkstemp(prefix=file.name, dir=file.parent)
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(base64.b64encode(os.urandom(32)))
+        stream.flush()
+        os.fsync(handle)
+    with contextlib.suppress(FileExistsError):
+        os.link(draft, file)
+    Path(draft).unlink()
+    folder = os.open(file.parent, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)

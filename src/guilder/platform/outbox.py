@@ -19,7 +19,7 @@ from uuid import UUID
 
 from guilder.core import ids
 from guilder.platform import context
-from guilder.platform.db import Database, DatabaseError, Row, Tx
+from guilder.platform.db import CommitUnknown, Contended, Database, DatabaseError, Lost, Row, Tx
 from guilder.platform.failpoints import reach
 from guilder.platform.sql import load
 
@@ -120,40 +120,31 @@ async def emit(tx: Tx, events: Sequence[Event]) -> list[UUID]:
 
 async def drain(db: Database, subscription: Subscription, limit: int = BATCH) -> int:
     """Hand one batch of events to a subscriber; how many there were.  A poisonous event is found by halving and postponed."""
-    handed = 0
+    claimed: list[UUID] = []
 
     async def work(tx: Tx) -> None:
-        nonlocal handed
         rows = await tx.rows(Q.claim_outbox, subscription.name, limit)
-        handed = len(rows)
+        claimed[:] = [r["event_id"] for r in rows]
         if rows:
             reach("ob.claimed")
             with context.use(context.carry_on(rows[0]["root_id"], actor=f"outbox:{subscription.name}", env=db.name)):
                 await subscription.handle(tx, [heard(r) for r in rows])
-            await tx.run(Q.delete_outbox, subscription.name, [r["event_id"] for r in rows])
+            await tx.run(Q.delete_outbox, subscription.name, claimed)
             reach("ob.before_mark")
 
     try:
         await db.transact(work)
-        return handed
-    except DatabaseError:
+    except (Contended, Lost, CommitUnknown):
         raise
     except Exception as error:
-        if limit > 1 and handed > 1:
-            return await drain(db, subscription, max(1, handed // 2))
-        return await _postpone(db, subscription, error)
-
-
-async def _postpone(db: Database, subscription: Subscription, error: Exception) -> int:
-    log.error("subscriber %s cannot take an event; it waits", subscription.name, exc_info=error)
-
-    async def work(tx: Tx) -> int:
-        rows = await tx.rows(Q.claim_outbox, subscription.name, 1)
-        for row in rows:
-            await tx.run(Q.postpone_outbox, subscription.name, row["event_id"], repr(error)[:500])
-        return len(rows)
-
-    return await db.transact(work)
+        if len(claimed) > 1:
+            return await drain(db, subscription, len(claimed) // 2)
+        if not claimed:
+            raise
+        log.error("subscriber %s cannot take event %s; it waits", subscription.name, claimed[0], exc_info=error)
+        reason = repr(error)[:500]
+        await db.transact(lambda tx: tx.run(Q.postpone_outbox, subscription.name, claimed[0], reason))
+    return len(claimed)
 
 
 def heard(row: Row) -> Heard:
@@ -170,8 +161,11 @@ async def pump(db: Database, subscription: Subscription, wake: asyncio.Event) ->
         try:
             while await drain(db, subscription) == BATCH:
                 pass
-        except DatabaseError as error:
+        except (DatabaseError, CommitUnknown) as error:
             log.warning("outbox %s: %s", subscription.name, error)
+            await asyncio.sleep(0.5)
+        except Exception:
+            log.exception("outbox %s failed", subscription.name)
             await asyncio.sleep(0.5)
         try:
             await asyncio.wait_for(wake.wait(), 0.5)

@@ -77,7 +77,7 @@ DELETE FROM platform.outbox o
 -- name: postpone_outbox
 UPDATE platform.outbox
    SET tries = tries + 1, last_error = $3,
-       run_at = now() + make_interval(secs => least(3600, power(2, tries)::int))
+       run_at = now() + make_interval(secs => least(3600, power(2, least(tries, 12))))
  WHERE subscriber = $1 AND event_id = $2
 
 -- name: count_outbox

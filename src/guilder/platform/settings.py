@@ -10,6 +10,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -17,6 +18,9 @@ from guilder.core.errors import GuilderError
 
 PREFIX = "GUILDER_"
 _ELSEWHERE = frozenset({"CONFIG", "UV", "STATE", "FAILPOINTS", "KEEP"})  # read before or beside the settings
+
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class BadSetting(GuilderError):
@@ -35,19 +39,19 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     public_api_url: str = ""  # as channels reach it for callbacks; default: http://host:api_port
     public_cashier_url: str = ""  # as payers reach it; default: http://host:cashier_port
     simulators_url: str = ""  # default: http://host:simulators_port
-    api_workers: int = 2
+    api_workers: Count = 2
     environments: tuple[str, ...] = ("test", "live")
     database_url: str = ""  # a server of yours; default: the embedded one
     owner_database_url: str = ""  # its login for the owner of the schemas, used to apply them
-    pool_size: int = 6  # connections per process and environment
+    pool_size: Count = 6  # connections per process and environment
     encryption_key: str = ""  # 32 bytes in base64; default: the file `encryption.key` in the state folder
-    batch_size: int = 256
-    batch_gather_ms: float = 0.0
-    batch_lanes: int = 2
+    batch_size: Count = 256
+    batch_gather_ms: Annotated[float, msgspec.Meta(ge=0, le=1000)] = 0.0
+    batch_lanes: Count = 2
     log_level: str = "INFO"
-    payment_expiry_s: int = 7200  # of an attempt that says nothing else
-    late_success: str = "refund"  # or "accept": revive the payment
-    answers_kept_days: int = 30
+    payment_expiry_s: Count = 7200  # of an attempt that says nothing else
+    late_success: Literal["refund", "accept"] = "refund"  # accept: revive the payment
+    answers_kept_days: Count = 30
 
     @property
     def api_url(self) -> str:

@@ -35,8 +35,8 @@ SWEPT = Counter("guilder_swept_total", "Things handled by background loops", ["l
 
 
 def redact(text: str) -> str:
-    """`text` without anything that looks like a secret of ours."""
-    return _SECRET.sub("[secret]", text)
+    """`text` without anything that looks like a secret of ours, and fit to be written: a log line is not lost to half a character."""
+    return _SECRET.sub("[secret]", text).encode("utf-8", "backslashreplace").decode()
 
 
 class JsonLines(logging.Formatter):
