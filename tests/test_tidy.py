@@ -31,6 +31,7 @@ FILE_LINES, FUNCTION_LINES, FOLDERS_DEEP = 500, 60, 3
 
 WITHOUT_BOOK = {  # tables whose primary key does not begin with book_id, and why
     "platform.commit_mark": "a transaction's last act, of no book; forgotten after a day",
+    "platform.runner": "one row per process, of no book",
     "platform.outbox": "work to be done, gone when it is",
     "platform.job": "work to be done, named by kind and key",
     "payments.channel_ref": "a side table: a channel's number is unique per channel account, whatever the book",

@@ -16,7 +16,7 @@ from guilder.app import domains, environments
 from guilder.app.environments import World
 from guilder.merchants.principal import Principal, authenticate
 from guilder.payments import callbacks
-from guilder.platform import runtime, settings, telemetry
+from guilder.platform import idempotency, runtime, settings, telemetry
 from guilder.platform.once import context_of
 from guilder.platform.settings import Settings
 from guilder.platform.web import Call, api_key, build
@@ -68,14 +68,18 @@ async def serve(kind: str, s: Settings) -> None:
     """Serve until SIGTERM."""
     async with environments.open_world(s) as world:
         app = api(world) if kind == "api" else pages(world, lambda: server.should_exit)
-        follow = asyncio.create_task(world.cache.follow())
+        chores = [
+            asyncio.create_task(c)
+            for c in (world.cache.follow(), *(idempotency.beat(e.db) for e in world.envs.values()))
+        ]
         sockets = runtime.inherited_sockets() or [
             socket.create_server((s.host, s.api_port if kind == "api" else s.cashier_port))
         ]
         server = make(app)
         runtime.tell_ready()
         await server.serve(sockets=sockets)
-        follow.cancel()
+        for chore in chores:
+            chore.cancel()
 
 
 def main() -> None:

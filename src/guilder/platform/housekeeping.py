@@ -17,6 +17,7 @@ async def forget(rt: Any) -> int:
         await tx.run(Q.forget_commit_marks)
         await tx.run(Q.forget_answers, rt.settings.answers_kept_days)
         await tx.run(Q.forget_jobs)
+        await tx.run(Q.forget_runners)
 
     await rt.db.transact(work)
     return 0

@@ -7,7 +7,7 @@ Two forms.
 
     one phase     once_many(tx, asked, do)    the effect and its answer are stored in one commit
     three phases  begin_many / finish_many    the key is claimed with a lease before a channel is asked; while it runs, others hear
-                                              InFlight (409); when the lease is over a successor takes the key and its subject over
+                                              InFlight (409); when its runner is dead, or the lease is over, a successor takes the key and its subject over
 
     I1  An answer is stored in the commit that made the effect.
     I2  What is stored is never changed by a replay.
@@ -15,6 +15,8 @@ Two forms.
     I4  A validation failure never reaches this module: it does not use the key up.
 """
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -22,12 +24,15 @@ from uuid import UUID
 
 from guilder.core import ids
 from guilder.core.errors import GuilderError, InFlight, KeyReused, Rejected
-from guilder.platform.db import Conflict, Tx
+from guilder.platform.db import Conflict, Database, DatabaseError, Tx
 from guilder.platform.sql import load
 
 Q = load(__package__)
+log = logging.getLogger("guilder.idempotency")
 I = TypeVar("I")  # noqa: E741 - item
 LEASE_S = 30
+BEAT_S = 1.0
+DEAD_S = 5.0  # without a beat for so long, a process is dead
 RUNNER = ids.new_id()  # this process, as the holder of keys
 
 
@@ -107,7 +112,7 @@ async def look_many(tx: Tx, keys: Sequence[Key]) -> list[Found]:
     named = [k for k in keys if k.key is not None]
     if not named:
         return [Fresh() for _ in keys]
-    rows = await tx.rows(Q.find_answers, [k.book_id for k in named], [k.key for k in named])
+    rows = await tx.rows(Q.find_answers, [k.book_id for k in named], [k.key for k in named], DEAD_S)
     there = {(r["book_id"], r["key"]): r for r in rows}
     found: list[Found] = []
     for key in keys:
@@ -143,8 +148,18 @@ class Claims:
 
 async def take_over(tx: Tx, keys: Sequence[Key]) -> set[tuple[UUID, str]]:
     """Take keys whose lease is over; those that came back are ours."""
-    rows = await tx.rows(Q.take_over_answers, [k.book_id for k in keys], [k.key for k in keys], LEASE_S, RUNNER)
+    rows = await tx.rows(Q.take_over_answers, [k.book_id for k in keys], [k.key for k in keys], LEASE_S, RUNNER, DEAD_S)
     return {(r["book_id"], r["key"]) for r in rows}
+
+
+async def beat(db: Database) -> None:
+    """Say for ever that this process lives.  One that cannot say it loses its keys, and fencing (I3) keeps that harmless."""
+    while True:
+        try:
+            await db.transact(lambda tx: tx.run(Q.beat, RUNNER), durable=False)
+        except DatabaseError as error:
+            log.warning("this process cannot say that it lives: %s", error)
+        await asyncio.sleep(BEAT_S)
 
 
 async def finish_many(tx: Tx, answers: Sequence[tuple[Key, Reply]]) -> None:

@@ -7,7 +7,9 @@ INSERT INTO platform.commit_mark (id) VALUES ($1) ON CONFLICT DO NOTHING RETURNI
 DELETE FROM platform.commit_mark WHERE at < now() - interval '1 day'
 
 -- name: find_answers
-SELECT a.book_id, a.key, a.fingerprint, a.state, a.runner, a.lease_until < now() AS lease_over, a.subject, a.status, a.body
+SELECT a.book_id, a.key, a.fingerprint, a.state, a.runner, a.subject, a.status, a.body,
+       a.state = 'running' AND (a.lease_until < now() OR EXISTS (
+           SELECT FROM platform.runner r WHERE r.id = a.runner AND r.alive_at < now() - make_interval(secs => $3))) AS lease_over
   FROM platform.answer a
   JOIN unnest($1::uuid[], $2::text[]) AS k (book_id, key) USING (book_id, key)
 
@@ -31,8 +33,16 @@ RETURNING a.book_id, a.key
 UPDATE platform.answer a
    SET runner = $4, lease_until = now() + make_interval(secs => $3)
   FROM unnest($1::uuid[], $2::text[]) AS k (book_id, key)
- WHERE a.book_id = k.book_id AND a.key = k.key AND a.state = 'running' AND a.lease_until < now()
+ WHERE a.book_id = k.book_id AND a.key = k.key AND a.state = 'running'
+   AND (a.lease_until < now() OR EXISTS (
+       SELECT FROM platform.runner r WHERE r.id = a.runner AND r.alive_at < now() - make_interval(secs => $5)))
 RETURNING a.book_id, a.key
+
+-- name: beat
+INSERT INTO platform.runner (id) VALUES ($1) ON CONFLICT (id) DO UPDATE SET alive_at = now()
+
+-- name: forget_runners
+DELETE FROM platform.runner WHERE alive_at < now() - interval '1 day'
 
 -- name: release_answers
 DELETE FROM platform.answer a

@@ -12,6 +12,12 @@ CREATE TABLE platform.commit_mark (
     at  timestamptz NOT NULL DEFAULT now()
 );
 
+-- The processes that may hold keys.  One that has not been heard of for some seconds is dead, and loses them.
+CREATE TABLE platform.runner (
+    id       uuid        PRIMARY KEY,
+    alive_at timestamptz NOT NULL DEFAULT now()
+) WITH (fillfactor = 50);
+
 -- One row per idempotency key: who runs it now, or what was answered, byte for byte.
 CREATE TABLE platform.answer (
     book_id     uuid        NOT NULL,
@@ -19,7 +25,7 @@ CREATE TABLE platform.answer (
     fingerprint bytea       NOT NULL,           -- SHA-256 of method, path and parameters
     state       text        NOT NULL CHECK (state IN ('running', 'done')),
     runner      uuid        NOT NULL,           -- the process that may answer
-    lease_until timestamptz NOT NULL,           -- a dead runner loses the key then
+    lease_until timestamptz NOT NULL,           -- a runner that stands still loses the key then, a dead one sooner
     subject     uuid,                           -- the attempt or refund that a successor carries on with
     status      integer,
     body        bytea,
@@ -120,6 +126,6 @@ CREATE TABLE platform.case (
 
 GRANT USAGE ON SCHEMA platform TO guilder_app;
 GRANT SELECT, INSERT, DELETE ON platform.commit_mark TO guilder_app;
-GRANT SELECT, INSERT, UPDATE, DELETE ON platform.answer, platform.outbox, platform.job TO guilder_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON platform.runner, platform.answer, platform.outbox, platform.job TO guilder_app;
 GRANT SELECT, INSERT ON platform.event, platform.wire_message TO guilder_app;
 GRANT SELECT, INSERT, UPDATE ON platform.case TO guilder_app;
