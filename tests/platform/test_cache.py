@@ -57,9 +57,7 @@ def test_a_change_is_seen_within_a_second() -> None:
     assert FRESH_S < 1 and POLL_S < FRESH_S
 
 
-async def test_an_old_value_is_used_no_longer_than_the_last_look(
-    cache: Cache, control: Control, hour: list[float]
-) -> None:
+async def test_an_old_value_is_used_no_longer_than_the_last_look(cache: Cache, control: Control) -> None:
     await cache.get("k", control.load)
     control.change("new")
     time_passes(cache)

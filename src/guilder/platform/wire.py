@@ -23,6 +23,7 @@ import msgspec
 from yarl import URL
 
 from guilder.core import clock, ids
+from guilder.core.errors import Busy
 from guilder.core.exchange import Exchange, HttpCall, HttpReply, NotSent, Silence
 from guilder.platform import context, db, telemetry
 from guilder.platform.batch import Lane
@@ -38,9 +39,11 @@ KEPT_BODY = 65_536  # bytes of a body that the journal keeps
 _HEADERS = frozenset(
     {"content-type", "request-id", "wechatpay-serial", "wechatpay-timestamp", "date", "content-length"}
 )
-_PERSONAL = re.compile(
-    rb'("(?:openid|user_name|buyer_logon_id|buyer_id|buyer_open_id|buyer_user_id|user_received_account|payer_client_ip)"\s*:\s*")[^"]*'
+_PERSON = (
+    rb"(?:openid|user_name|buyer_logon_id|buyer_id|buyer_open_id|buyer_user_id|user_received_account|payer_client_ip)"
 )
+_PERSONAL = re.compile(rb'("' + _PERSON + rb'"\s*:\s*")[^"]*')
+_PERSONAL_IN_FORM = re.compile(rb"((?:^|&)" + _PERSON + rb"=)[^&]*")
 _SIGN = re.compile(r"([?&](?:sign|key|secret)=)[^&]*")
 
 
@@ -127,17 +130,23 @@ class Wire:
             outcome, fault = "silence", error
         took = time.monotonic() - started
         telemetry.CHANNEL.labels(about.channel, about.op, outcome if reply is None else str(reply.status)).observe(took)
-        self._journal.offer(
+        self._note(
             Message(about, exchange_id, "in", clock.now(), None, None, reply.status if reply else None,
                     _kept_headers(reply.headers) if reply else None, _clean(reply.body) if reply else str(fault).encode(),
-                    outcome, round(took * 1000), root),
-            about.book_id,
+                    outcome, round(took * 1000), root)
         )  # fmt: skip
         if fault is not None:
             log.warning("%s %s: %s: %s", about.channel, about.op, outcome, fault)
             raise fault
         assert reply is not None
         return reply
+
+    def _note(self, message: Message) -> None:
+        """Journal a reply without waiting; what the channel said counts even if there is no room to keep it."""
+        try:
+            self._journal.offer(message, message.about.book_id)
+        except Busy:
+            log.error("%s %s: the journal is full, and a reply is not in it", message.about.channel, message.about.op)
 
     async def _send(self, call: HttpCall) -> HttpReply:
         """Send, and sort what goes wrong into NotSent and Silence."""
@@ -209,4 +218,4 @@ def _kept_headers(headers: Mapping[str, str]) -> str:
 
 def _clean(body: bytes) -> bytes:
     """The body without what names a person; cut to what the journal keeps."""
-    return _PERSONAL.sub(rb"\1[removed]", body[:KEPT_BODY])
+    return _PERSONAL_IN_FORM.sub(rb"\1[removed]", _PERSONAL.sub(rb"\1[removed]", body[:KEPT_BODY]))
