@@ -78,7 +78,7 @@ class Matrix:
             await asyncio.sleep(0.01)
         fired = self.folder / f"{name}.fired"
         fired.unlink(missing_ok=True)
-        action = f"kill {self._postmaster()}" if victim == "PostgreSQL" else "kill"
+        action = f"kill {await self._postmaster()}" if victim == "PostgreSQL" else "kill"
         new = self.folder / f"{name}.new"
         new.write_text(action)
         new.rename(self.folder / name)
@@ -95,11 +95,17 @@ class Matrix:
         self.covered.append(f"{name} x {victim}")
         print(f"  {name:24} {victim:10} pid {pid:>7}, {flying} in flight", flush=True)
 
-    def _postmaster(self) -> int:
-        [file] = list(self.stack.it.state.glob("**/postmaster.pid")) or [
-            Path(json.loads((self.stack.it.state / "cluster.json").read_text())["home"]) / "data" / "postmaster.pid"
-        ]
-        return int(file.read_text().splitlines()[0])
+    async def _postmaster(self) -> int:
+        """The database server's process, once it is up again from the cell before."""
+        home = Path(json.loads((self.stack.it.state / "cluster.json").read_text())["home"])
+        while True:
+            try:
+                lines = (home / "data" / "postmaster.pid").read_text().splitlines()
+                if lines[7].strip() == "ready":
+                    return int(lines[0])
+            except (FileNotFoundError, IndexError):
+                pass
+            await asyncio.sleep(0.02)
 
     async def _dead(self, pid: int, deadline: float) -> None:
         while True:
