@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 MAX_LIMIT = 100
+_LAST = 253_402_300_799  # 9999-12-31, where datetime ends: nothing is newer, so a bound beyond it is this one
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +30,13 @@ class Between:
     @property
     def since(self) -> int | None:
         """The first second that is in; None: open."""
-        bounds = [b for b in (self.gte, None if self.gt is None else self.gt + 1) if b is not None]
+        bounds = [b for b in (self.gte, None if self.gt is None else min(self.gt + 1, _LAST)) if b is not None]
         return max(bounds, default=None)
 
     @property
     def until(self) -> int | None:
         """The first second that is out again; None: open."""
-        bounds = [b for b in (self.lt, None if self.lte is None else self.lte + 1) if b is not None]
+        bounds = [b for b in (self.lt, None if self.lte is None else min(self.lte + 1, _LAST)) if b is not None]
         return min(bounds, default=None)
 
 

@@ -42,7 +42,13 @@ Email = Annotated[
         extra={"code": "email_invalid", "says": "It must be an email address."},
     ),
 ]  # fmt: skip
-Locale = Annotated[str, Meta(min_length=1, max_length=35, examples=["zh-CN"])]
+Locale = Annotated[
+    str,
+    Meta(
+        max_length=35, pattern=r"^[a-z]{2,3}([-_][A-Za-z0-9]{2,8})*$", examples=["zh-CN"],
+        extra={"says": "It must be a language, as in zh-CN."},
+    ),
+]  # fmt: skip
 
 _AS_A_WHOLE = Meta(description="Replaces the former one as a whole.")
 _INVOICES = "there are no invoices in this release."
