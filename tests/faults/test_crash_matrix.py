@@ -170,6 +170,18 @@ async def test_G1_to_G11_hold_after_a_kill_at_every_failpoint(tmp_path: Path) ->
     with running(tmp_path / "state", GUILDER_FAILPOINTS=str(folder), GUILDER_API_WORKERS="2") as stack:
         try:
             await _run(stack, folder, cells, seed=int(os.environ.get("SEED", "1")))
-        except AssertionError:
-            print(stack.it.logs()[-6000:])
+        except BaseException:
+            print(_errors(stack.it.state / "logs"))
             raise
+
+
+def _errors(logs: Path) -> str:
+    """The different errors that the processes logged, each with the end of its traceback."""
+    found: dict[str, str] = {}
+    for file in sorted(logs.glob("*.log")):
+        for line in file.read_text(errors="replace").splitlines():
+            if '"level":"error"' in line:
+                entry = json.loads(line)
+                end = entry.get("trace", "")[-1500:]
+                found.setdefault(end[-200:] or entry["message"], f"{file.name} {entry['at']} {entry['message']}\n{end}")
+    return "\n".join(found.values())
