@@ -25,7 +25,7 @@ EXPONENT: dict[str, int] = {
     **dict.fromkeys(("CLP", "ISK", "JPY", "KRW", "UGX", "VND", "XAF", "XOF", "XPF"), 0),
     **dict.fromkeys(("BHD", "JOD", "KWD", "OMR", "TND"), 3),
 }  # fmt: skip
-_MAJOR = re.compile(r"(-?)(\d{1,15})(?:\.(\d+))?")
+_MAJOR = re.compile(r"(-?)(\d{1,15})(?:\.(\d+))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -13,6 +13,7 @@ from guilder.channels.model import (
     Outcome,
     QueryPayment,
     QueryRefund,
+    Retry,
     State,
 )
 from guilder.core import clock, ids
@@ -37,7 +38,7 @@ GRACE = timedelta(seconds=60)  # past an expiry, for clocks that differ
 
 def contract_of(account: ChannelAccount) -> Contract:
     """What decisions need to know of a channel account."""
-    return Contract(account.account_ref, account.app_ref, account.funds, account.info)
+    return Contract(account.id, account.account_ref, account.app_ref, account.funds, account.info)
 
 
 def notify_url(rt: Env, account: ChannelAccount) -> str:
@@ -113,8 +114,14 @@ async def settle_unknown(rt: Env, intent: Intent, attempt: Attempt, account: Cha
     missing = outcome.state is State.NOT_FOUND
     lost_code = outcome.state is State.PENDING and outcome.next is None and attempt.next_action is None
     if (missing or lost_code) and not attempt.close_wanted and attempt.expires_at > clock.now() + timedelta(seconds=5):
-        return await create(rt, intent, attempt, account)
+        return _again(await create(rt, intent, attempt, account))
     return outcome
+
+
+def _again(outcome: Outcome) -> Outcome:
+    """(P3) That nothing happened this time says nothing of the time before, which ended in silence."""
+    same_key = outcome.problem is not None and outcome.problem.retry is Retry.SAME_KEY
+    return Outcome(State.UNKNOWN) if outcome.state is State.FAILED and same_key else outcome
 
 
 async def close(rt: Env, intent: Intent, attempt: Attempt, account: ChannelAccount) -> Outcome:
@@ -130,7 +137,7 @@ async def close(rt: Env, intent: Intent, attempt: Attempt, account: ChannelAccou
         if attempt.state is AttemptState.UNKNOWN:
             if attempt.expires_at <= now + timedelta(seconds=5):
                 return outcome  # only the day's statement can tell now
-            made = await create(rt, intent, attempt, account)
+            made = _again(await create(rt, intent, attempt, account))
             if made.state is not State.PENDING:
                 return made
             outcome = await _close_once(rt, attempt, account)

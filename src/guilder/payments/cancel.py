@@ -69,17 +69,19 @@ async def begin_many(tx: Tx, asked: list[Asked[Cancel]]) -> Sequence[Closing | R
     changes, claims, at = Changes(), Claims(), clock.now()
     stored: list[tuple[Key, Reply]] = []
     resumed: list[tuple[Key, Reply]] = []
-    seen: set[tuple[UUID, str | None]] = set()
+    seen: dict[tuple[UUID, str], bytes] = {}
     results: list[Closing | Reply | GuilderError] = []
     for a, f in zip(asked, found, strict=True):
         mine = isinstance(f, Resume) and (a.key.book_id, a.key.key) in taken
         if not (isinstance(f, Fresh) or mine):
             results.append(InFlight() if isinstance(f, Resume) else f)
             continue
-        if a.key.key is not None and (a.key.book_id, a.key.key) in seen:
-            results.append(InFlight())
-            continue
-        seen.add((a.key.book_id, a.key.key))
+        if a.key.key is not None:
+            earlier = seen.get((a.key.book_id, a.key.key))
+            if earlier is not None:
+                results.append(InFlight() if earlier == a.key.fingerprint else idempotency.KeyReused())
+                continue
+            seen[a.key.book_id, a.key.key] = a.key.fingerprint
         changes.by = a.item.by
         scene = Scene(changes, a.item.face, at, "api")
         result = _begin(scene, intents.get((a.item.book_id, a.item.intent_id)), attempts, a.item)

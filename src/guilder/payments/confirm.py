@@ -114,9 +114,10 @@ class _Fold:
     def begin(self, asked: Asked[Begin]) -> Begun | Reply | GuilderError:
         key, b = asked.key, asked.item
         if key.key is not None:
-            earlier = self._keys.setdefault((key.book_id, key.key), key.fingerprint)
-            if earlier is not key.fingerprint:
+            earlier = self._keys.get((key.book_id, key.key))
+            if earlier is not None:
                 return InFlight() if earlier == key.fingerprint else idempotency.KeyReused()
+            self._keys[key.book_id, key.key] = key.fingerprint
         self.changes.by = b.by
         scene = Scene(self.changes, b.face, self.at, "api")
         if b.new is not None:
@@ -192,7 +193,7 @@ class _Fold:
         intent = self.intents.get((asked.key.book_id, attempt.intent_id)) if attempt else None
         if attempt is None or intent is None:
             return InFlight()
-        attempt.ask_at = self.at + timedelta(seconds=ASK_LEASE_S)
+        attempt.ask_at = self.at + timedelta(seconds=ASK_LEASE_S) if attempt.state in OPEN_ATTEMPT else None
         self.changes.attempts[attempt.key] = attempt
         return Begun(intent, attempt, again=True)
 

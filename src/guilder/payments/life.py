@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from guilder.channels.model import Info, Outcome, Problem, QrCode, Redirect, Retry, State
 from guilder.core import ids
@@ -32,6 +33,7 @@ from guilder.payments.states import (
     IntentStatus,
     RefundState,
 )
+from guilder.payments.ways import TYPE
 from guilder.platform.case import Case
 
 A, S, R = AttemptState, IntentStatus, RefundState
@@ -41,6 +43,7 @@ A, S, R = AttemptState, IntentStatus, RefundState
 class Contract:
     """What a decision needs to know of the channel account."""
 
+    account_id: UUID
     account_ref: str
     app_ref: str
     funds: str
@@ -62,6 +65,9 @@ def contradiction(attempt: Attempt | Refund, outcome: Outcome, contract: Contrac
     key = ids.mint_key(attempt.id, attempt.book_id)
     if outcome.key is not None and outcome.key != key:
         return "key_mismatch", f"the channel speaks of {outcome.key}, not of {key}"
+    if contract.account_id != attempt.channel_account_id:
+        asked, told = ids.show("ca", attempt.channel_account_id), ids.show("ca", contract.account_id)
+        return "account_mismatch", f"channel account {told} speaks of what {asked} was asked for"
     if outcome.account_ref is not None and outcome.account_ref != contract.account_ref:
         return "account_mismatch", f"the channel names account {outcome.account_ref}, not {contract.account_ref}"
     if outcome.app_ref is not None and outcome.app_ref != contract.app_ref:
@@ -139,7 +145,7 @@ def _collect(
 ) -> None:
     """The success of a payment: its charge, its journal, its events."""
     charge = Charge(
-        intent.book_id, ids.new_id(), intent.id, attempt.id, attempt.channel_account_id, intent.method_type or attempt.channel, 0,
+        intent.book_id, ids.new_id(), intent.id, attempt.id, attempt.channel_account_id, TYPE[attempt.channel], 0,
         attempt.amount, 0, attempt.currency, attempt.channel_ref, attempt.paid_at or scene.at, scene.at,
     )  # fmt: skip
     scene.changes.new_charges[charge.key] = charge
@@ -308,12 +314,12 @@ def hear_refund(
     scene: Scene, intent: Intent, charge: Charge | None, refund: Refund, outcome: Outcome, contract: Contract
 ) -> Case | None:
     """Apply what the channel said of a refund."""
-    if outcome.state in (State.SUCCEEDED, State.FAILED, State.PENDING):
+    if outcome.state not in (State.UNKNOWN, State.NOT_FOUND):
         found = contradiction(refund, outcome, contract)
         if found is not None and found[0] != "amount_missing":  # a refund is its own key: the amount may be left out
             return doubt(scene, refund, outcome, *found)
     if refund.state not in OPEN_REFUND:
-        return None
+        return _after_the_end(scene, refund, outcome)
     match outcome.state:
         case State.SUCCEEDED:
             _refunded(scene, intent, charge, refund, outcome, contract)
@@ -326,6 +332,15 @@ def hear_refund(
         case State.UNKNOWN | State.NOT_FOUND:
             _ask_refund_later(scene, refund, contract.info)
     return None
+
+
+def _after_the_end(scene: Scene, refund: Refund, outcome: Outcome) -> Case | None:
+    """Told twice, it counts once; the opposite of what was told before moves nothing here, and a person has to look."""
+    ended = {R.SUCCEEDED: State.SUCCEEDED, R.FAILED: State.FAILED}[refund.state]
+    if outcome.state is ended or outcome.state not in (State.SUCCEEDED, State.FAILED):
+        return None
+    summary = f"the channel says {outcome.state.value} of a refund that it had said {ended.value} of"
+    return doubt(scene, refund, outcome, "refund_end_changed", summary)
 
 
 def _refunded(
@@ -355,13 +370,14 @@ def _refund_failed(
         "channel_code": problem.channel_code if problem else None,
         "message": problem.message if problem else None,
     }
-    not_asked = problem is None or problem.retry is Retry.SAME_KEY
+    not_asked = problem is not None and problem.retry is Retry.SAME_KEY
     if not_asked or charge is None:  # nothing happened, or money that must go back whatever the channel says: ask again
         _ask_refund_later(scene, refund, contract.info)
-        if problem is not None and not not_asked:
+        if not not_asked:
+            why = problem.message if problem else outcome.state.value
             scene.changes.cases.append(
                 Case(refund.book_id, "surplus_refund_refused", ids.mint_key(refund.id, refund.book_id),
-                     f"the channel refuses to give a surplus back: {problem.message}", _evidence(outcome, scene.door))
+                     f"the channel refuses to give a surplus back: {why}", _evidence(outcome, scene.door))
             )  # fmt: skip
         return
     refund.ask_at = None

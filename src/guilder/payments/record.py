@@ -17,7 +17,7 @@ from guilder.payments.create import refuse
 from guilder.payments.life import Contract, Scene
 from guilder.payments.model import Attempt, BookKey, Changes, Intent, Refund
 from guilder.payments.present import Face
-from guilder.payments.states import AttemptState
+from guilder.payments.states import OPEN_ATTEMPT, AttemptState, IntentStatus
 from guilder.platform import idempotency, telemetry
 from guilder.platform.case import Case
 from guilder.platform.context import Context
@@ -80,8 +80,9 @@ async def record_many(tx: Tx, heard: list[Heard]) -> Sequence[Recorded | Guilder
             results.append(Recorded(False))
             continue
         changes.by = h.by
-        case = life.hear_payment(Scene(changes, h.face, at, h.door), intent, attempt, h.outcome, h.contract)
-        _close_others(changes, attempts, intent, attempt, at)
+        scene = Scene(changes, h.face, at, h.door)
+        case = life.hear_payment(scene, intent, attempt, h.outcome, h.contract)
+        _see_to_others(scene, attempts, intent)
         telemetry.RECORDED.labels(h.door, attempt.state.value).inc()
         reply = answer_of(h.face, intent, attempt) if h.key is not None else None
         if h.key is not None and reply is not None:
@@ -107,17 +108,16 @@ def _reach(heard: Sequence[Heard], places: Mapping[str, str]) -> None:
             reach(places[h.door], h.attempt_id)
 
 
-def _close_others(
-    changes: Changes, attempts: dict[BookKey, Attempt], intent: Intent, paid: Attempt, at: object
-) -> None:
-    """A payment that is paid for needs no other open try: close them at their channels."""
-    if paid.state is not AttemptState.SUCCEEDED:
-        return
-    for other in attempts.values():
-        open_elsewhere = other.intent_id == intent.id and other.id != paid.id and other.state in life.OPEN_ATTEMPT
-        if open_elsewhere and not other.close_wanted:
-            other.close_wanted, other.ask_at = True, clock.now()
-            changes.attempts[other.key] = other
+def _see_to_others(scene: Scene, attempts: dict[BookKey, Attempt], intent: Intent) -> None:
+    """A payment that is paid for needs no open try: they are closed at their channels.  One that is to end does when none is open."""
+    still_open = [a for a in attempts.values() if a.intent_id == intent.id and a.state in OPEN_ATTEMPT]
+    if intent.status is IntentStatus.SUCCEEDED:
+        for other in still_open:
+            if not other.close_wanted:
+                other.close_wanted, other.ask_at = True, scene.at
+                scene.changes.attempts[other.key] = other
+    elif intent.cancel_wanted_at is not None and not still_open:
+        life.cancel(scene, intent, intent.cancel_reason or "expired")
 
 
 def answer_of(face: Face, intent: Intent, attempt: Attempt) -> Reply:

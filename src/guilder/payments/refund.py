@@ -94,9 +94,10 @@ class _Fold:
     def begin(self, asked: Asked[Wish]) -> Begun | Reply | GuilderError:
         key, wish = asked.key, asked.item
         if key.key is not None:
-            earlier = self._keys.setdefault((key.book_id, key.key), key.fingerprint)
-            if earlier is not key.fingerprint:
+            earlier = self._keys.get((key.book_id, key.key))
+            if earlier is not None:
                 return InFlight() if earlier == key.fingerprint else idempotency.KeyReused()
+            self._keys[key.book_id, key.key] = key.fingerprint
         intent = self.intents.get((wish.book_id, wish.intent_id))
         charge = self.charges.get((wish.book_id, wish.intent_id))
         refusal = _refusal(intent, charge, wish)

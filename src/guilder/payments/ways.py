@@ -15,6 +15,7 @@ from guilder.merchants.channel_accounts import ChannelAccount
 
 TYPES = ("wechat_pay", "alipay")
 CHANNEL = {"wechat_pay": "wechatpay", "alipay": "alipay"}
+TYPE = {channel: type for type, channel in CHANNEL.items()}
 
 # Test tokens: `pm_sim_<type>` or `pm_sim_<type>__<dial>[__<dial>…]`; a dial is the simulator's name for what goes wrong.
 TOKEN_PREFIX = "pm_sim_"  # noqa: S105 - no password
