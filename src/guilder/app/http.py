@@ -1,6 +1,7 @@
 """The HTTP processes: `python -m guilder.app.http api` and `… cashier`."""
 
 import asyncio
+import gc
 import socket
 import sys
 from collections.abc import Callable, Mapping
@@ -54,6 +55,13 @@ def pages(world: World, stopping: Callable[[], bool]) -> Starlette:
     return Starlette(routes=[health(world), *cashier.pages(world.envs, stopping)])
 
 
+def settle_memory() -> None:
+    """What start-up made stays: no collection walks it again, and collections are rarer.  About a tenth of the CPU of a request."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
 def health(world: World) -> Page:
     """200 while the databases answer."""
 
@@ -76,6 +84,7 @@ async def serve(kind: str, s: Settings) -> None:
             socket.create_server((s.host, s.api_port if kind == "api" else s.cashier_port))
         ]
         server = make(app)
+        settle_memory()
         runtime.tell_ready()
         await server.serve(sockets=sockets)
         for chore in chores:

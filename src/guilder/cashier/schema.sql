@@ -25,12 +25,12 @@ CREATE TABLE cashier.session (
     business_line       text        NOT NULL,
     created_at          timestamptz NOT NULL,
     PRIMARY KEY (book_id, id),
-    CONSTRAINT "K1 one session, one payment" UNIQUE (book_id, intent_id),
+    CONSTRAINT "K1 one session, one payment" UNIQUE (intent_id, book_id),
     FOREIGN KEY (book_id, intent_id) REFERENCES payments.intent (book_id, id),
     FOREIGN KEY (book_id, customer_id) REFERENCES merchants.customer (book_id, id)
 ) WITH (fillfactor = 80);
-CREATE INDEX session_customer ON cashier.session (book_id, customer_id, id) WHERE customer_id IS NOT NULL;
-CREATE INDEX session_email ON cashier.session (book_id, customer_email, id) WHERE customer_email IS NOT NULL;
+CREATE INDEX session_customer ON cashier.session (customer_id, book_id, id) WHERE customer_id IS NOT NULL;
+CREATE INDEX session_email ON cashier.session (customer_email, book_id, id) WHERE customer_email IS NOT NULL;
 
 -- K2: a session is what its payment is, at once; `status` in the table follows with the event.
 CREATE VIEW cashier.shown AS

@@ -24,7 +24,7 @@ CREATE TABLE ledger.journal (
     business_line text        NOT NULL,
     at            timestamptz NOT NULL,  -- when the money moved
     PRIMARY KEY (book_id, id),
-    CONSTRAINT "L5 one key, one journal" UNIQUE (book_id, key)
+    CONSTRAINT "L5 one key, one journal" UNIQUE (key, book_id)
 );
 
 CREATE TABLE ledger.transfer (

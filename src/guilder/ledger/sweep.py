@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from guilder.platform.db import Tx
+from guilder.platform.db import Tx, plan_freely
 from guilder.platform.sql import Query, load
 
 Q = load(__package__)
@@ -27,4 +27,5 @@ class Broken:
 
 async def sweep(tx: Tx) -> list[Broken]:
     """Everything that breaks L1 to L5 in this environment; empty when the book is sound.  Cost: a scan of the book."""
+    await plan_freely(tx)
     return [Broken(name, r["subject"], r["fault"]) for name, query in SWEEPS.items() for r in await tx.rows(query)]

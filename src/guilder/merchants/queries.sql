@@ -87,3 +87,6 @@ SELECT * FROM merchants.customer
    AND ($7::text IS NULL OR email = $7)
  ORDER BY id DESC
  LIMIT $6
+
+-- name: list_merchants
+SELECT id, name, business_line, created_at FROM control.merchant ORDER BY id

@@ -17,7 +17,7 @@ CREATE TABLE merchants.customer (
     deleted_at  timestamptz,
     PRIMARY KEY (book_id, id)
 );
-CREATE INDEX customer_email ON merchants.customer (book_id, email) WHERE email IS NOT NULL;
+CREATE INDEX customer_email ON merchants.customer (email, book_id) WHERE email IS NOT NULL;
 
 -- One contract of a merchant with one channel.  Its id is also the id of its own book, where unknown callbacks lie.
 CREATE TABLE merchants.channel_account (

@@ -15,6 +15,7 @@ of one.
 import asyncio
 import contextvars
 import logging
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from guilder.platform.db import CommitUnknown, Conflict, Contended, Database, Da
 I = TypeVar("I")  # noqa: E741 - item
 O = TypeVar("O")  # noqa: E741 - outcome
 log = logging.getLogger("guilder.batch")
+COMPANY_S = 0.05
 
 Work = Callable[[Tx, list[I]], Awaitable[Sequence[O | GuilderError]]]
 
@@ -41,6 +43,9 @@ class Limits:
     queue: int = 4096
     lanes: int = 2  # by book: one merchant's lock wait does not stall the rest
     gather_ms: float = 0.0
+    company_ms: float = (
+        8.0  # after a batch of several, wait this long for the next: under load fewer and fuller batches
+    )
     deadline_s: float = 30.0
 
 
@@ -57,14 +62,19 @@ class Lane(Generic[I, O]):
         self._durable = durable
         self._queues: list[deque[tuple[I, asyncio.Future[O]]]] = [deque() for _ in range(self._limits.lanes)]
         self._running: list[asyncio.Task[None] | None] = [None] * self._limits.lanes
+        self._company = [0.0] * self._limits.lanes  # until when more than one caller is expected
 
     async def submit(self, item: I, book: UUID) -> O:
-        """Run `item` with whatever else waits.  Raises the item's own refusal, Busy or Unknown."""
+        """Run `item` with whatever else waits.  Raises the item's own refusal, Busy or Unknown.
+
+        A caller that is called off, or whose deadline passes, leaves its item where it is: it runs all the same.
+        """
         future = self.offer(item, book)
+        deadline = asyncio.get_running_loop().call_later(self._limits.deadline_s, _give_up, future)
         try:
-            return await asyncio.wait_for(asyncio.shield(future), self._limits.deadline_s)
-        except TimeoutError:
-            raise Unknown from None
+            return await future
+        finally:
+            deadline.cancel()
 
     def offer(self, item: I, book: UUID) -> "asyncio.Future[O]":
         """Queue `item`; the future has its answer.  Raises Busy."""
@@ -89,13 +99,17 @@ class Lane(Generic[I, O]):
 
     async def _drain(self, index: int) -> None:
         queue = self._queues[index]
+        company = self._company[index] > time.monotonic()
         try:
             while queue:
-                await asyncio.sleep(self._limits.gather_ms / 1000)  # even 0 lets callbacks of this turn join
+                # Even 0 lets callbacks of this turn join.  A lane that had company a moment ago expects more.
+                await asyncio.sleep((self._limits.company_ms if company else self._limits.gather_ms) / 1000)
+                company = len(queue) > 1
                 taken = [queue.popleft() for _ in range(min(len(queue), self._limits.size))]
                 telemetry.BATCH.labels(self.name).observe(len(taken))
                 await self._run(taken, again=True)
         finally:
+            self._company[index] = time.monotonic() + COMPANY_S if company else 0.0
             self._running[index] = None
 
     async def _run(self, taken: list[tuple[I, "asyncio.Future[O]"]], *, again: bool) -> None:
@@ -141,6 +155,11 @@ def _answer(taken: list[tuple[Any, "asyncio.Future[Any]"]], error: BaseException
     for _, future in taken:
         if not future.done():
             future.set_exception(error)
+
+
+def _give_up(future: "asyncio.Future[Any]") -> None:
+    if not future.done():
+        future.set_exception(Unknown())
 
 
 def _retrieve(future: "asyncio.Future[Any]") -> None:

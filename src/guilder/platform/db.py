@@ -35,6 +35,16 @@ T = TypeVar("T")
 log = logging.getLogger("guilder.db")
 
 Row = asyncpg.Record
+
+# Hot statements find a batch's rows by key.  On tables that were empty when they were first planned PostgreSQL would rather read the whole
+# table, and keep that plan while it grows: so their plans are pinned to the indexes.  `plan_freely` is for those that read everything.
+_PLANS = {
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "jit": "off",
+}
 DriverError = asyncpg.PostgresError  # what opening a database may raise: no such one, no such role, a wrong password
 
 _inside: ContextVar[bool] = ContextVar("guilder_inside_transaction", default=False)
@@ -89,6 +99,11 @@ class Tx:
         await self._connection.execute(query.text, *args)
 
 
+async def plan_freely(tx: Tx) -> None:
+    """Let this transaction's statements read whole tables: sweeps, reconciliation."""
+    await tx.run(Q.plan_freely)
+
+
 async def _keep(_connection: object) -> None:
     """Instead of the driver's reset: with D4 there is nothing to reset, and it would cost a round trip."""
 
@@ -123,7 +138,7 @@ class Database:
             max_cached_statement_lifetime=0,
             max_inactive_connection_lifetime=0,
             max_queries=1 << 40,
-            server_settings={"application_name": f"guilder {self.name}"},
+            server_settings={"application_name": f"guilder {self.name}", **_PLANS},
         )
         return self
 
@@ -164,7 +179,7 @@ class Database:
         async with self._connection() as connection:
             token = _inside.set(True)
             try:
-                result = await self._work(connection, work, lock_timeout_ms, durable, mark)
+                result, ending = await self._work(connection, work, lock_timeout_ms, durable, mark)
             except asyncpg.UniqueViolationError as error:
                 raise Conflict(str(error)) from error
             except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
@@ -174,7 +189,7 @@ class Database:
             finally:
                 _inside.reset(token)
             try:
-                await connection.execute("COMMIT")
+                await connection.execute(ending)
                 return result
             except _GONE as error:
                 _drop(connection)
@@ -190,15 +205,15 @@ class Database:
 
     async def _work(
         self, connection: Any, work: Callable[[Tx], Awaitable[T]], lock_timeout_ms: int, durable: bool, mark: object
-    ) -> T:
+    ) -> tuple[T, str]:
+        """What `work` returned, and the last message of the transaction: mark, wake-ups and COMMIT in one round trip."""
         off = "" if durable else "; SET LOCAL synchronous_commit = off"
         try:
             await connection.execute(f"BEGIN; SET LOCAL lock_timeout = {lock_timeout_ms:d}{off}")
             tx = Tx(connection)
             result = await work(tx)
             wake = "".join(f"; NOTIFY {name}" for name in sorted(tx.wakes))
-            await connection.execute(f"INSERT INTO platform.commit_mark (id) VALUES ('{mark}'){wake}")  # noqa: S608 - a UUID of ours
-            return result
+            return result, f"INSERT INTO platform.commit_mark (id) VALUES ('{mark}'){wake}; COMMIT"  # noqa: S608 - a UUID of ours
         except BaseException:
             try:
                 await asyncio.shield(connection.execute("ROLLBACK"))

@@ -24,7 +24,7 @@ from uuid import UUID
 
 from guilder.core import ids
 from guilder.core.errors import GuilderError, InFlight, KeyReused, Rejected
-from guilder.platform.db import Conflict, Database, DatabaseError, Tx
+from guilder.platform.db import CommitUnknown, Conflict, Database, DatabaseError, Tx
 from guilder.platform.sql import load
 
 Q = load(__package__)
@@ -157,8 +157,10 @@ async def beat(db: Database) -> None:
     while True:
         try:
             await db.transact(lambda tx: tx.run(Q.beat, RUNNER), durable=False)
-        except DatabaseError as error:
+        except (DatabaseError, CommitUnknown) as error:
             log.warning("this process cannot say that it lives: %s", error)
+        except Exception:
+            log.exception("this process cannot say that it lives")
         await asyncio.sleep(BEAT_S)
 
 

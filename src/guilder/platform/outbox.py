@@ -27,6 +27,7 @@ Q = load(__package__)
 log = logging.getLogger("guilder.outbox")
 WAKE = "guilder_outbox"
 BATCH = 200
+PACE_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,4 +172,5 @@ async def pump(db: Database, subscription: Subscription, wake: asyncio.Event) ->
             await asyncio.wait_for(wake.wait(), 0.5)
         except TimeoutError:
             continue
+        await asyncio.sleep(PACE_S)  # whoever wakes us is seldom alone
         wake.clear()

@@ -138,3 +138,7 @@ DELETE FROM platform.job WHERE done_at < now() - interval '30 days'
 
 -- name: applied_schema
 SELECT digest FROM schema_version.applied
+
+-- name: plan_freely
+SELECT set_config('enable_seqscan', 'on', true), set_config('enable_hashjoin', 'on', true),
+       set_config('enable_mergejoin', 'on', true), set_config('plan_cache_mode', 'auto', true)

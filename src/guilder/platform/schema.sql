@@ -102,7 +102,7 @@ CREATE TABLE platform.wire_message (
     at                 timestamptz NOT NULL,
     PRIMARY KEY (book_id, id)
 );
-CREATE INDEX wire_message_about ON platform.wire_message (book_id, about);
+CREATE INDEX wire_message_about ON platform.wire_message (about, book_id);
 CREATE TRIGGER written_once BEFORE UPDATE OR DELETE ON platform.wire_message
    FOR EACH ROW EXECUTE FUNCTION platform.refuse_change();
 
@@ -121,7 +121,7 @@ CREATE TABLE platform.case (
     created_at   timestamptz NOT NULL DEFAULT now(),
     last_seen_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (book_id, id),
-    UNIQUE (book_id, kind, subject)
+    UNIQUE (subject, kind, book_id)
 );
 
 GRANT USAGE ON SCHEMA platform TO guilder_app;

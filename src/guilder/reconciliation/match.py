@@ -6,7 +6,7 @@ from uuid import UUID
 from guilder.core import clock
 from guilder.merchants.channel_accounts import ChannelAccount
 from guilder.platform import context
-from guilder.platform.db import Tx
+from guilder.platform.db import Tx, plan_freely
 from guilder.platform.environment import Env
 from guilder.platform.sql import load
 from guilder.reconciliation.days import CUTOVER, bounds
@@ -20,6 +20,7 @@ async def match(rt: Env, account: ChannelAccount, day: date, statement_id: UUID,
     start, end = bounds(account.info, day)
 
     async def work(tx: Tx) -> None:
+        await plan_freely(tx)
         await tx.run(Q.take_turn, account.id)
         counts = await tx.row(Q.find_statement, account.id, day)
         if counts is None or counts["id"] != statement_id or counts["matched_at"] is not None:

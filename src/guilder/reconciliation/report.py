@@ -5,7 +5,7 @@ from uuid import UUID
 from guilder.core import ids
 from guilder.core.check import must
 from guilder.merchants.channel_accounts import ChannelAccount
-from guilder.platform.db import Row, Tx
+from guilder.platform.db import Row, Tx, plan_freely
 from guilder.platform.environment import Env
 from guilder.platform.sql import load
 from guilder.reconciliation.model import Break, BreakState, Reason, Report, Sums, Tally
@@ -18,6 +18,7 @@ async def report(rt: Env, account: ChannelAccount, statement_id: UUID) -> Report
     """The report of a matched statement."""
 
     async def look(tx: Tx) -> Report:
+        await plan_freely(tx)
         await tx.run(Q.take_turn, account.id)  # nobody changes it while we add up
         books = [account.book_id, account.id]
         s = await tx.row(Q.get_statement, account.book_id, statement_id)

@@ -47,7 +47,7 @@ CREATE TABLE reconciliation.line (
     status       text        NOT NULL,           -- the channel's own word
     PRIMARY KEY (book_id, statement_id, number)  -- written in the transaction of its statement: a foreign key would check each line
 );
-CREATE INDEX line_about ON reconciliation.line (book_id, about) WHERE about IS NOT NULL;
+CREATE INDEX line_about ON reconciliation.line (about, book_id) WHERE about IS NOT NULL;
 
 -- A line that is what we have.
 CREATE TABLE reconciliation.match (
@@ -60,7 +60,7 @@ CREATE TABLE reconciliation.match (
     told         boolean NOT NULL DEFAULT false, -- it became so because the line was told to the payments: a break says it
     CONSTRAINT "R1 matched once" PRIMARY KEY (book_id, about)
 );
-CREATE INDEX match_statement ON reconciliation.match (book_id, statement_id);
+CREATE INDEX match_statement ON reconciliation.match (statement_id, book_id);
 
 -- A line or a record of ours that is not.
 CREATE TABLE reconciliation.break (
