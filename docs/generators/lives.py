@@ -102,7 +102,7 @@ def stage(
         NOW, 0, None, ids[4], "", made,
     )  # fmt: skip
     changes = Changes()
-    contract = Contract("1900000001", "wx1", funds, CHANNELS["wechatpay"].info)
+    contract = Contract(ACCOUNT, "1900000001", "wx1", funds, CHANNELS["wechatpay"].info)
     return Stage(
         i, a, charge if refund_of == "charge" else None, refund if refund_of else None, changes, Scene(changes, _face(), NOW, door), contract
     )  # fmt: skip
