@@ -63,6 +63,7 @@ class Stage:
     def hear(self, outcome: Outcome) -> None:
         """The channel says something of the attempt."""
         life.hear_payment(self.scene, self.intent, self.attempt, outcome, self.contract)
+        life.see_to_others(self.scene, [self.attempt], self.intent)
 
     def hear_refund(self, outcome: Outcome) -> None:
         """The channel says something of the refund."""

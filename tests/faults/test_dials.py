@@ -30,7 +30,7 @@ DIALS = (
 
 
 async def test_every_dial_strikes_fifty_times_and_no_money_is_lost(tmp_path: Path) -> None:
-    with running(tmp_path / "state", GUILDER_API_WORKERS="2", GUILDER_LATE_SUCCESS="refund") as stack:
+    with running(tmp_path / "state", GUILDER_API_WORKERS="2") as stack:
         shop = await stack.merchant()
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
             load = Load(shop, PAYERS, 7, http, think_s=0.02, dials=DIALS)

@@ -12,7 +12,6 @@ from guilder.payments import confirm as confirming
 from guilder.payments import refund as refunding
 from guilder.payments.life import Scene
 from guilder.payments.model import Attempt, Changes, Charge, Move, Refund
-from guilder.payments.record import _see_to_others
 from guilder.payments.states import CANCELABLE, OPEN_ATTEMPT, OPEN_REFUND, AttemptState, IntentStatus, RefundState
 from guilder.platform.case import Case
 from guilder.platform.outbox import Event
@@ -46,7 +45,7 @@ class Room:
         scene = self._scene(door)
         contracted = replace(self.desk.contract, **contract)
         case = life.hear_payment(scene, self.intent, attempt, outcome, contracted)
-        _see_to_others(scene, {a.key: a for a in self.attempts}, self.intent)
+        life.see_to_others(scene, self.attempts, self.intent)
         self._keep(scene.changes)
         return case
 

@@ -1,4 +1,4 @@
-"""The command line: `guilder up | demo | doctor | keys | reconcile | ledger | reset`."""
+"""The command line: `guilder up | demo | doctor | merchants | channels | keys | reconcile | sweep | reset`."""
 
 import asyncio
 import sys
@@ -15,6 +15,7 @@ from guilder.core import ids
 from guilder.core.errors import GuilderError, Invalid
 from guilder.platform import settings
 from guilder.platform.cluster import EmbeddedError
+from guilder.platform.db import CommitUnknown, DatabaseError, DriverError
 from guilder.platform.runtime import RuntimeFailure
 from guilder.platform.settings import Settings
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-out = Console(highlight=False)
+out = Console(highlight=False, soft_wrap=True)  # ids are copied: nothing is cut
 
 
 def _settings() -> Settings:
@@ -325,15 +326,27 @@ def reset(
 def main() -> int:
     """Entry point.  Expected failures are one sentence on standard error, without a traceback."""
     try:
-        app(standalone_mode=False)
+        return app(standalone_mode=False) or 0
     except typer.Exit as end:
         return end.exit_code
+    except (
+        typer.BadParameter.__base__
+    ) as error:  # click's UsageError: an unknown command, a missing argument, a wrong value
+        error.show()  # pyrefly: ignore
+        return 2
+    except (DatabaseError, DriverError, CommitUnknown) as error:
+        return _fail(f"The database does not answer: {error}. Is it up? `guilder doctor` says more.")
     except (GuilderError, EmbeddedError, RuntimeFailure) as error:
-        sys.stderr.write(f"guilder: {getattr(error, 'message', None) or error}\n")
-        return 1
+        return _fail(getattr(error, "message", None) or str(error))
+    except OSError as error:
+        return _fail(f"{error}. If nothing runs yet, start with `up`.")
     except (KeyboardInterrupt, typer.Abort):
         return 130
-    return 0
+
+
+def _fail(why: str) -> int:
+    sys.stderr.write(f"guilder: {why}\n")
+    return 1
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from guilder.payments.params import (
     not_here,
 )
 from guilder.payments.present import Face, PaymentIntent
-from guilder.payments.states import IntentStatus
+from guilder.payments.states import OPEN_ATTEMPT, IntentStatus
 from guilder.platform import context
 from guilder.platform.db import Tx
 from guilder.platform.idempotency import Asked
@@ -346,6 +346,7 @@ async def update_payment_intent(call: Call, body: UpdateIntent) -> Answer:
         intent = locked.get((who.book_id, id))
         if intent is None:
             raise _no_such(call.path["intent"])
+        await _must_be_free(tx, intent, body)
         changes = Changes()
         if chosen is not None and chosen.new is not None:
             changes.new_methods[chosen.new.key] = chosen.new
@@ -356,6 +357,17 @@ async def update_payment_intent(call: Call, body: UpdateIntent) -> Answer:
         return present.intent(Face(who.env), intent)
 
     return await once(call, work)
+
+
+async def _must_be_free(tx: Tx, intent: Intent, body: UpdateIntent) -> None:
+    """What is to be paid is fixed while a channel may still collect it.  Raises WrongState."""
+    touched = [name for name in ("amount", "currency") if getattr(body, name) is not UNSET]
+    if touched and any(a.state in OPEN_ATTEMPT for a in (await store.attempts(tx, [intent.key])).values()):
+        raise WrongState(
+            f"This PaymentIntent's {touched[0]} could not be updated: an earlier try is still open at its channel and may yet be paid. Wait "
+            "until it is closed, or make a new PaymentIntent.",
+            param=touched[0],
+        )
 
 
 def _apply(intent: Intent, body: UpdateIntent, chosen: "methods.Chosen | None") -> IntentStatus:

@@ -4,7 +4,9 @@ Nothing here holds a lock or a transaction while a channel thinks; every answer 
 """
 
 import asyncio
+from collections.abc import Coroutine
 from datetime import timedelta
+from typing import Any
 
 from guilder.channels.model import (
     ClosePayment,
@@ -19,7 +21,7 @@ from guilder.channels.model import (
 from guilder.core import clock, ids
 from guilder.core.amount import Amount
 from guilder.core.check import must
-from guilder.core.errors import Unknown
+from guilder.core.errors import Busy, Unknown
 from guilder.merchants import channel_accounts
 from guilder.merchants.channel_accounts import ChannelAccount
 from guilder.payments.life import Contract
@@ -28,6 +30,7 @@ from guilder.payments.present import Face
 from guilder.payments.record import RECORD, RECORD_REFUND, Heard, HeardRefund, Recorded
 from guilder.payments.states import AttemptState
 from guilder.platform.context import Context
+from guilder.platform.db import CommitUnknown, DatabaseError
 from guilder.platform.environment import Env
 from guilder.platform.failpoints import reach
 from guilder.platform.idempotency import Key, Reply
@@ -47,8 +50,17 @@ def notify_url(rt: Env, account: ChannelAccount) -> str:
 
 
 async def collect(rt: Env, intent: Intent, attempt: Attempt, account: ChannelAccount, by: Context, key: Key) -> Reply:
-    """Phases 2 and 3 of a confirm.  It is carried through even if the caller hangs up."""
-    return await asyncio.shield(asyncio.ensure_future(_collect(rt, intent, attempt, account, by, key)))
+    """Phases 2 and 3 of a confirm."""
+    return await carry_through(_collect(rt, intent, attempt, account, by, key))
+
+
+async def carry_through(work: Coroutine[Any, Any, Reply]) -> Reply:
+    """Phases 2 and 3, even if the caller hangs up.  Once phase 1 is committed nothing may answer that nothing was done: whatever keeps us
+    from writing the channel's answer down leaves it unknown to the caller, and the sweep finds out."""
+    try:
+        return await asyncio.shield(asyncio.ensure_future(work))
+    except (Busy, DatabaseError, CommitUnknown) as error:
+        raise Unknown from error
 
 
 async def _collect(rt: Env, intent: Intent, attempt: Attempt, account: ChannelAccount, by: Context, key: Key) -> Reply:

@@ -26,7 +26,7 @@ from guilder.merchants.channel_accounts import ChannelAccount
 from guilder.payments import asking
 from guilder.payments.present import Face
 from guilder.payments.record import RECORD, RECORD_REFUND, Heard, HeardRefund, Recorded
-from guilder.platform import case, context, telemetry
+from guilder.platform import case, context, telemetry, wire
 from guilder.platform.case import Case
 from guilder.platform.db import CommitUnknown, DatabaseError
 from guilder.platform.environment import Env
@@ -165,7 +165,7 @@ async def _note(
     )
     evidence: dict[str, Any] = {
         "channel_account": ids.show("ca", account.id),
-        "body": inbound.body[:2000].decode("utf-8", "replace"),
+        "body": wire.without_persons(inbound.body)[:2000].decode("utf-8", "replace"),
     }
     await rt.db.transact(
         lambda tx: case.open_many(tx, [Case(account.id, kind, subject or summary[:200], summary, evidence)])

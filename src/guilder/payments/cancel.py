@@ -7,7 +7,6 @@ What is open at a channel is closed there first, and only the channel's word end
     3. transaction   record: closed -> canceled; paid after all -> succeeded; silence -> the sweep keeps at it
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -84,7 +83,13 @@ async def begin_many(tx: Tx, asked: list[Asked[Cancel]]) -> Sequence[Closing | R
             seen[a.key.book_id, a.key.key] = a.key.fingerprint
         changes.by = a.item.by
         scene = Scene(changes, a.item.face, at, "api")
-        result = _begin(scene, intents.get((a.item.book_id, a.item.intent_id)), attempts, a.item)
+        intent = intents.get((a.item.book_id, a.item.intent_id))
+        if (
+            mine and intent is not None and intent.status is IntentStatus.CANCELED
+        ):  # what the dead runner began has come about
+            result: Closing | Reply = Reply(200, present.encode(present.intent(a.item.face, intent)))
+        else:
+            result = _begin(scene, intent, attempts, a.item)
         if isinstance(result, Reply):
             (resumed if mine else stored).append((a.key, result))
         elif not mine:
@@ -171,7 +176,7 @@ async def cancel(rt: Env, key: Key, wish: Cancel) -> Reply:
     begun = await rt.lane(BEGIN_CANCEL).submit(Asked(key, wish), wish.book_id)
     if isinstance(begun, Reply):
         return begun
-    return await asyncio.shield(asyncio.ensure_future(_close(rt, key, wish, begun)))
+    return await asking.carry_through(_close(rt, key, wish, begun))
 
 
 async def _close(rt: Env, key: Key, wish: Cancel, begun: Closing) -> Reply:

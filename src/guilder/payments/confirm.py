@@ -209,7 +209,7 @@ async def confirm(rt: Env, key: Key, wish: Begin) -> Reply:
         return begun
     reach("pay.row_committed", begun.attempt.id)
     if begun.again:
-        return await asking.find_out(rt, begun.intent, begun.attempt, wish.by, key)
+        return await asking.carry_through(asking.find_out(rt, begun.intent, begun.attempt, wish.by, key))
     reply = await asking.collect(rt, begun.intent, begun.attempt, wish.way.account, wish.by, key)
     reach("pay.before_resp", begun.attempt.id)
     return reply

@@ -10,7 +10,7 @@ items one at a time, in order: the next item sees what this one did.
     P5  What contradicts the attempt (amount, currency, account, key) credits nothing and becomes a case.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -37,6 +37,11 @@ from guilder.payments.ways import TYPE
 from guilder.platform.case import Case
 
 A, S, R = AttemptState, IntentStatus, RefundState
+PAID_OTHERWISE = (
+    "amount_mismatch",
+    "currency_mismatch",
+    "amount_missing",
+)  # it is this attempt's money, and not what we asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +91,14 @@ def hear_payment(scene: Scene, intent: Intent, attempt: Attempt, outcome: Outcom
     if outcome.state not in (State.UNKNOWN, State.NOT_FOUND):
         found = contradiction(attempt, outcome, contract)
         if found is not None:
+            if outcome.state is State.SUCCEEDED and found[0] in PAID_OTHERWISE:
+                _hold_back(scene, intent, attempt)
             return doubt(scene, attempt, outcome, *found)
     match outcome.state:
         case State.SUCCEEDED:
             return _paid(scene, intent, attempt, outcome, contract)
+        case State.FAILED if _not_sent_again(attempt, outcome):
+            _unknown(scene, intent, attempt, contract)
         case State.FAILED:
             _failed(scene, intent, attempt, outcome)
         case State.CLOSED:
@@ -99,6 +108,22 @@ def hear_payment(scene: Scene, intent: Intent, attempt: Attempt, outcome: Outcom
         case State.UNKNOWN | State.NOT_FOUND:
             _unknown(scene, intent, attempt, contract)
     return None
+
+
+def _hold_back(scene: Scene, intent: Intent, attempt: Attempt) -> None:
+    """Money moved, and not as we asked: nobody may pay again until a person has looked."""
+    if attempt.state is A.PENDING:
+        move_attempt(scene, attempt, A.UNKNOWN)
+    if intent.attempt_id == attempt.id and intent.status is S.REQUIRES_ACTION and attempt.state is A.UNKNOWN:
+        intent.next_action = attempt.next_action = None
+        move_intent(scene, intent, S.PROCESSING)
+        events.of_intent(scene.changes, scene.face, "payment_intent.processing", intent, scene.at)
+
+
+def _not_sent_again(attempt: Attempt, outcome: Outcome) -> bool:
+    """(P3) Whether a request that never left says nothing of this attempt, because an earlier one may have arrived."""
+    not_sent = outcome.problem is not None and outcome.problem.retry is Retry.SAME_KEY
+    return not_sent and (attempt.state is not A.UNKNOWN or attempt.asked > 0)
 
 
 def doubt(scene: Scene, about: Attempt | Refund, outcome: Outcome, kind: str, summary: str) -> Case:
@@ -117,7 +142,8 @@ def _paid(scene: Scene, intent: Intent, attempt: Attempt, outcome: Outcome, cont
             summary = f"the channel names a second payment, {outcome.channel_ref}, beside {attempt.channel_ref}"
             return doubt(scene, attempt, outcome, "second_channel_ref", summary)
         return None  # told twice, it counts once
-    first = intent.status is not S.SUCCEEDED
+    # What was paid pays for the payment as it is now: a try of another amount, from before an update, pays for nothing.
+    first = intent.status is not S.SUCCEEDED and (attempt.amount, attempt.currency) == (intent.amount, intent.currency)
     in_time = attempt.state in OPEN_ATTEMPT and intent.status is not S.CANCELED
     attempt.channel_ref = outcome.channel_ref
     attempt.paid_at = outcome.at or scene.at
@@ -202,13 +228,29 @@ def _end_of_try(scene: Scene, intent: Intent, attempt: Attempt, error: dict[str,
         return  # a newer try decides
     intent.next_action = None
     over = intent.expires_at is not None and intent.expires_at <= scene.at
-    if intent.cancel_wanted_at is not None or over:
-        cancel(scene, intent, intent.cancel_reason or "expired")
-        return
+    if over and intent.cancel_wanted_at is None:
+        intent.cancel_wanted_at, intent.cancel_reason = scene.at, "expired"
+    if intent.cancel_wanted_at is not None:
+        scene.changes.intents[intent.key] = intent
+        return  # it ends when no try is open: see `see_to_others`
     intent.last_error = error
     intent.method_id = None
     move_intent(scene, intent, S.REQUIRES_PAYMENT_METHOD)
     events.of_intent(scene.changes, scene.face, "payment_intent.payment_failed", intent, scene.at)
+
+
+def see_to_others(scene: Scene, attempts: Iterable[Attempt], intent: Intent) -> None:
+    """A payment that is paid for, or is to end, needs no open try: they are closed at their channels.  One that is to end does when none is
+    open."""
+    still_open = [a for a in attempts if a.intent_id == intent.id and a.state in OPEN_ATTEMPT]
+    if intent.status is not S.SUCCEEDED and intent.cancel_wanted_at is None:
+        return
+    for other in still_open:
+        if not other.close_wanted:
+            other.close_wanted, other.ask_at = True, scene.at
+            scene.changes.attempts[other.key] = other
+    if intent.status is not S.SUCCEEDED and not still_open:
+        cancel(scene, intent, intent.cancel_reason or "expired")
 
 
 def cancel(scene: Scene, intent: Intent, reason: str) -> None:

@@ -117,12 +117,13 @@ UPDATE payments.charge t
  WHERE t.book_id = n.book_id AND t.id = n.id
 
 -- name: update_refunds
+-- Metadata is the merchant's: it is changed by its own call alone.
 UPDATE payments.refund t
-   SET version = n.version, state = n.state, metadata = n.metadata, channel_ref = n.channel_ref, problem = n.problem,
-       ask_at = n.ask_at, asked = n.asked, done_at = n.done_at
-  FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::jsonb[], $6::text[], $7::text[], $8::timestamptz[],
-              $9::int[], $10::timestamptz[])
-       AS n (book_id, id, version, state, metadata, channel_ref, problem, ask_at, asked, done_at)
+   SET version = n.version, state = n.state, channel_ref = n.channel_ref, problem = n.problem, ask_at = n.ask_at,
+       asked = n.asked, done_at = n.done_at
+  FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::int[],
+              $9::timestamptz[])
+       AS n (book_id, id, version, state, channel_ref, problem, ask_at, asked, done_at)
  WHERE t.book_id = n.book_id AND t.id = n.id
 
 -- name: insert_channel_refs
@@ -139,7 +140,7 @@ SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[],
 UPDATE payments.attempt a
    SET ask_at = now() + make_interval(secs => $2), asked = a.asked + 1
   FROM (SELECT book_id, id FROM payments.attempt
-         WHERE ask_at <= now() ORDER BY ask_at LIMIT $1
+         WHERE ask_at <= now() AND channel_account_id <> ALL ($3::uuid[]) ORDER BY ask_at LIMIT $1
            FOR UPDATE SKIP LOCKED) k
  WHERE a.book_id = k.book_id AND a.id = k.id
 RETURNING a.*
@@ -148,7 +149,7 @@ RETURNING a.*
 UPDATE payments.refund r
    SET ask_at = now() + make_interval(secs => $2), asked = r.asked + 1
   FROM (SELECT book_id, id FROM payments.refund
-         WHERE ask_at <= now() ORDER BY ask_at LIMIT $1
+         WHERE ask_at <= now() AND channel_account_id <> ALL ($3::uuid[]) ORDER BY ask_at LIMIT $1
            FOR UPDATE SKIP LOCKED) k
  WHERE r.book_id = k.book_id AND r.id = k.id
 RETURNING r.*

@@ -6,7 +6,7 @@ disturbed.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from guilder.channels.model import Outcome
@@ -15,9 +15,9 @@ from guilder.core.errors import CardError, GuilderError
 from guilder.payments import life, present, store
 from guilder.payments.create import refuse
 from guilder.payments.life import Contract, Scene
-from guilder.payments.model import Attempt, BookKey, Changes, Intent, Refund
+from guilder.payments.model import Attempt, Changes, Intent, Refund
 from guilder.payments.present import Face
-from guilder.payments.states import OPEN_ATTEMPT, AttemptState, IntentStatus
+from guilder.payments.states import AttemptState
 from guilder.platform import idempotency, telemetry
 from guilder.platform.case import Case
 from guilder.platform.context import Context
@@ -82,7 +82,7 @@ async def record_many(tx: Tx, heard: list[Heard]) -> Sequence[Recorded | Guilder
         changes.by = h.by
         scene = Scene(changes, h.face, at, h.door)
         case = life.hear_payment(scene, intent, attempt, h.outcome, h.contract)
-        _see_to_others(scene, attempts, intent)
+        life.see_to_others(scene, attempts.values(), intent)
         telemetry.RECORDED.labels(h.door, attempt.state.value).inc()
         reply = answer_of(h.face, intent, attempt) if h.key is not None else None
         if h.key is not None and reply is not None:
@@ -91,9 +91,22 @@ async def record_many(tx: Tx, heard: list[Heard]) -> Sequence[Recorded | Guilder
     _reach(heard, BEFORE_POST)
     await store.save(tx, changes)
     _reach(heard, AFTER_POST)
-    await idempotency.finish_many(tx, replies)
+    results = _only_ours(heard, results, await idempotency.finish_many(tx, replies))
     _reach(heard, BEFORE_COMMIT)
     return results
+
+
+def _only_ours(
+    heard: Sequence[Heard | HeardRefund], results: list[Recorded | GuilderError], finished: set[tuple[UUID, str]]
+) -> list[Recorded | GuilderError]:
+    """Keep the answers of keys that we still held.  Whoever lost its key to a successor hears `unknown`, and asks again: one key has
+    one answer."""
+    return [
+        replace(r, reply=None)
+        if isinstance(r, Recorded) and h.key is not None and h.key.key and (h.book_id, h.key.key) not in finished
+        else r
+        for h, r in zip(heard, results, strict=True)
+    ]
 
 
 BEFORE_POST = {"reply": "pay.in_tx_before_post", "callback": "ntf.in_tx"}
@@ -106,18 +119,6 @@ def _reach(heard: Sequence[Heard], places: Mapping[str, str]) -> None:
     for h in heard:
         if h.door in places:
             reach(places[h.door], h.attempt_id)
-
-
-def _see_to_others(scene: Scene, attempts: dict[BookKey, Attempt], intent: Intent) -> None:
-    """A payment that is paid for needs no open try: they are closed at their channels.  One that is to end does when none is open."""
-    still_open = [a for a in attempts.values() if a.intent_id == intent.id and a.state in OPEN_ATTEMPT]
-    if intent.status is IntentStatus.SUCCEEDED:
-        for other in still_open:
-            if not other.close_wanted:
-                other.close_wanted, other.ask_at = True, scene.at
-                scene.changes.attempts[other.key] = other
-    elif intent.cancel_wanted_at is not None and not still_open:
-        life.cancel(scene, intent, intent.cancel_reason or "expired")
 
 
 def answer_of(face: Face, intent: Intent, attempt: Attempt) -> Reply:
@@ -162,7 +163,7 @@ async def record_refund_many(tx: Tx, heard: list[HeardRefund]) -> Sequence[Recor
     reach("refund.in_tx_before_post", heard[0].refund_id)
     await store.save(tx, changes)
     reach("refund.in_tx_after_post", heard[0].refund_id)
-    await idempotency.finish_many(tx, replies)
+    results = _only_ours(heard, results, await idempotency.finish_many(tx, replies))
     reach("refund.before_commit", heard[0].refund_id)
     return results
 

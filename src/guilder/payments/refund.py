@@ -8,7 +8,6 @@ However many ask at once, each sees what those before it reserved: in one batch 
 table refuses what both let through.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,7 +15,7 @@ from uuid import UUID
 
 from guilder.channels.model import State
 from guilder.core import clock, ids
-from guilder.core.errors import GuilderError, InFlight, Invalid, NotFound, WrongState
+from guilder.core.errors import GuilderError, InFlight, Invalid, NotFound, Unknown, WrongState
 from guilder.payments import asking, events, life, store
 from guilder.payments.create import refuse
 from guilder.payments.life import Scene
@@ -168,7 +167,7 @@ async def refund(rt: Env, key: Key, wish: Wish) -> Reply:
     if isinstance(begun, Reply):
         return begun
     reach("refund.row_committed", begun.refund.id)
-    return await asyncio.shield(asyncio.ensure_future(_ask(rt, key, wish, begun)))
+    return await asking.carry_through(_ask(rt, key, wish, begun))
 
 
 async def _ask(rt: Env, key: Key, wish: Wish, begun: Begun) -> Reply:
@@ -183,4 +182,6 @@ async def _ask(rt: Env, key: Key, wish: Wish, begun: Begun) -> Reply:
     reach("refund.after_channel", begun.refund.id)
     recorded = await asking.record_refund(rt, begun.refund, account, outcome, "reply", wish.by, key)
     reach("refund.after_commit", begun.refund.id)
+    if recorded.reply is None and key.key is not None:
+        raise Unknown
     return recorded.reply or refund_answer(wish.face, begun.refund)

@@ -34,7 +34,7 @@ _CHANGING = {
              "expires_at"),
     Attempt: ("state", "channel_ref", "next_action", "problem", "ask_at", "asked", "close_wanted", "paid_at"),
     Charge: ("version", "refunded"),
-    Refund: ("version", "state", "metadata", "channel_ref", "problem", "ask_at", "asked", "done_at"),
+    Refund: ("version", "state", "channel_ref", "problem", "ask_at", "asked", "done_at"),
 }  # fmt: skip
 
 

@@ -7,8 +7,11 @@ while asking is followed when it is over.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from functools import partial
+from typing import Generic, TypeVar
+from uuid import UUID
 
 from guilder.channels.model import State
 from guilder.core import clock
@@ -19,29 +22,37 @@ from guilder.payments.model import Attempt, Refund
 from guilder.payments.present import Face
 from guilder.payments.states import OPEN_ATTEMPT, RefundState
 from guilder.platform import context
-from guilder.platform.db import DatabaseError, Tx
+from guilder.platform.db import CommitUnknown, DatabaseError, Tx
 from guilder.platform.environment import Env
 from guilder.platform.failpoints import reach
 from guilder.platform.jobs import Loop
 from guilder.platform.sql import load
 
 Q = load(__package__)
-T = TypeVar("T")
+T = TypeVar("T", Attempt, Refund)
 log = logging.getLogger("guilder.payments")
-LEASE_S = 30
-AT_ONCE = 32
+LEASE_S = 60  # longer than a close, a creation and two queries may take together
+AT_ONCE = 32  # claimed in one go
+PER_ACCOUNT = 24  # asked at once at one channel account
+IN_ALL = 96
 
 
-async def sweep_attempts(rt: Env) -> int:
-    """Ask about the attempts that are due; how many there were."""
+async def claim_attempts(rt: Env, room: int, full: Sequence[UUID] = ()) -> list[Attempt]:
+    """Up to `room` attempts that are due, of channel accounts that are not `full`; nobody else asks about them during the lease."""
 
     async def claim(tx: Tx) -> list[Attempt]:
-        return [store.attempt_of(r) for r in await tx.rows(Q.claim_attempts_to_ask, AT_ONCE, LEASE_S)]
+        return [store.attempt_of(r) for r in await tx.rows(Q.claim_attempts_to_ask, room, LEASE_S, list(full))]
 
     due = await rt.db.transact(claim)
     if due:
         reach("jan.claimed", due[0].id)
-    await _each(rt, due, _ask_about)
+    return due
+
+
+async def sweep_attempts(rt: Env) -> int:
+    """Ask about the attempts that are due, and wait for the answers; how many there were."""
+    due = await claim_attempts(rt, AT_ONCE)
+    await asyncio.gather(*(_in_its_chain(rt, a, _ask_about) for a in due))
     return len(due)
 
 
@@ -63,14 +74,19 @@ async def _ask_about(rt: Env, attempt: Attempt) -> None:
     reach("jan.after_commit", attempt.id)
 
 
-async def sweep_refunds(rt: Env) -> int:
-    """Send or ask about the refunds that are due."""
+async def claim_refunds(rt: Env, room: int, full: Sequence[UUID] = ()) -> list[Refund]:
+    """Up to `room` refunds that are due, of channel accounts that are not `full`."""
 
     async def claim(tx: Tx) -> list[Refund]:
-        return [store.refund_of(r) for r in await tx.rows(Q.claim_refunds_to_ask, AT_ONCE, LEASE_S)]
+        return [store.refund_of(r) for r in await tx.rows(Q.claim_refunds_to_ask, room, LEASE_S, list(full))]
 
-    due = await rt.db.transact(claim)
-    await _each(rt, due, _ask_about_refund)
+    return await rt.db.transact(claim)
+
+
+async def sweep_refunds(rt: Env) -> int:
+    """Send or ask about the refunds that are due, and wait for the answers; how many there were."""
+    due = await claim_refunds(rt, AT_ONCE)
+    await asyncio.gather(*(_in_its_chain(rt, r, _ask_about_refund) for r in due))
     return len(due)
 
 
@@ -97,26 +113,52 @@ async def sweep_expired(rt: Env) -> int:
     return len(rows)
 
 
-async def _each(rt: Env, things: Sequence[T], ask: Callable[[Env, T], Awaitable[None]]) -> None:
-    """Ask about each in its own chain of work; one that fails is asked about again after its lease."""
+async def _in_its_chain(rt: Env, thing: T, ask: Callable[[Env, T], Awaitable[None]]) -> None:
+    """Ask about one thing as part of its own chain of work; what fails is asked about again after its lease."""
+    about = context.carry_on(
+        thing.root_id, business_line=thing.business_line, book_id=thing.book_id, actor="sweep", env=rt.name
+    )
+    with context.use(about):
+        try:
+            await ask(rt, thing)
+        except (GuilderError, DatabaseError, CommitUnknown) as error:
+            log.warning("a sweep could not finish: %s", error)
+        except Exception:
+            log.exception("a sweep failed")
 
-    async def one(thing: T) -> None:
-        about = context.carry_on(
-            thing.root_id, business_line=thing.business_line, book_id=thing.book_id, actor="sweep", env=rt.name  # pyrefly: ignore
-        )  # fmt: skip
-        with context.use(about):
-            try:
-                await ask(rt, thing)
-            except (GuilderError, DatabaseError) as error:
-                log.warning("a sweep could not finish: %s", error)
-            except Exception:
-                log.exception("a sweep failed")
 
-    await asyncio.gather(*(one(t) for t in things))
+class Askers(Generic[T]):
+    """The askers of one process: many at once, and only so many per channel account, so that a channel that hangs delays no other."""
+
+    def __init__(
+        self, claim: Callable[[Env, int, Sequence[UUID]], Awaitable[list[T]]], ask: Callable[[Env, T], Awaitable[None]]
+    ) -> None:
+        self._claim, self._ask = claim, ask
+        self._busy: dict[Env, Counter[UUID]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, rt: Env) -> int:
+        """Give what is due to whoever is free, and wait for nobody; how much there was."""
+        busy = self._busy.setdefault(rt, Counter())
+        full = [account for account, n in busy.items() if n >= PER_ACCOUNT]
+        room = min(AT_ONCE, IN_ALL - busy.total())
+        due = await self._claim(rt, room, full) if room > 0 else []
+        for thing in due:
+            busy[thing.channel_account_id] += 1
+            task = asyncio.create_task(_in_its_chain(rt, thing, self._ask))
+            self._tasks.add(task)
+            task.add_done_callback(partial(self._done, busy, thing.channel_account_id))
+        return len(due)
+
+    def _done(self, busy: Counter[UUID], account: UUID, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        busy[account] -= 1
+        if not busy[account]:
+            del busy[account]
 
 
 LOOPS = (
-    Loop("payments.attempts", 0.5, sweep_attempts, full=AT_ONCE),
-    Loop("payments.refunds", 0.5, sweep_refunds, full=AT_ONCE),
+    Loop("payments.attempts", 0.5, Askers(claim_attempts, _ask_about), full=AT_ONCE),
+    Loop("payments.refunds", 0.5, Askers(claim_refunds, _ask_about_refund), full=AT_ONCE),
     Loop("payments.expired", 2.0, sweep_expired, full=200),
 )

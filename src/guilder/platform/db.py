@@ -28,6 +28,7 @@ import asyncpg
 
 from guilder.core import ids
 from guilder.core.check import must
+from guilder.core.errors import Busy, Unknown
 from guilder.platform.sql import Query, load
 
 Q = load(__package__)
@@ -53,8 +54,17 @@ _GONE = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.Cannot
          asyncpg.AdminShutdownError, asyncpg.CrashShutdownError, asyncpg.TooManyConnectionsError)  # fmt: skip
 
 
-class DatabaseError(Exception):
-    """The database refused; nothing was committed."""
+class DatabaseError(Busy):
+    """The database cannot be reached, or is too busy; nothing was done. Try again with the same idempotency key."""
+
+    code = "database_unavailable"
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__()
+        self.detail = detail  # for our log; callers read the message
+
+    def __str__(self) -> str:
+        return self.detail or self.message
 
 
 class Conflict(DatabaseError):
@@ -69,8 +79,8 @@ class Lost(DatabaseError):
     """The connection went away before COMMIT was sent: nothing was committed."""
 
 
-class CommitUnknown(Exception):
-    """COMMIT was sent, its answer lost, and the database stays away: it may be committed.  Ask again by key."""
+class CommitUnknown(Unknown):
+    """It may or may not have been done: the database went away while it was written. Ask again with the same idempotency key."""
 
 
 class Tx:

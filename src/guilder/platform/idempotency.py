@@ -164,18 +164,20 @@ async def beat(db: Database) -> None:
         await asyncio.sleep(BEAT_S)
 
 
-async def finish_many(tx: Tx, answers: Sequence[tuple[Key, Reply]]) -> None:
-    """Store the answers of keys that this process runs (I3); one that was taken over keeps its new runner."""
+async def finish_many(tx: Tx, answers: Sequence[tuple[Key, Reply]]) -> set[tuple[UUID, str]]:
+    """Store the answers of keys that this process runs (I3), and say which: one that was taken over keeps its new runner."""
     answers = sorted((a for a in answers if a[0].key is not None), key=lambda a: (a[0].book_id, a[0].key or ""))
-    if answers:
-        await tx.rows(
-            Q.finish_answers,
-            [k.book_id for k, _ in answers],
-            [k.key for k, _ in answers],
-            [r.status for _, r in answers],
-            [r.body for _, r in answers],
-            RUNNER,
-        )
+    if not answers:
+        return set()
+    finished = await tx.rows(
+        Q.finish_answers,
+        [k.book_id for k, _ in answers],
+        [k.key for k, _ in answers],
+        [r.status for _, r in answers],
+        [r.body for _, r in answers],
+        RUNNER,
+    )
+    return {(r["book_id"], r["key"]) for r in finished}
 
 
 async def release(tx: Tx, keys: Sequence[Key]) -> None:

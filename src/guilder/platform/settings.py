@@ -10,7 +10,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 
@@ -50,7 +50,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     batch_lanes: Count = 2
     log_level: str = "INFO"
     payment_expiry_s: Count = 7200  # of an attempt that says nothing else
-    late_success: Literal["refund", "accept"] = "refund"  # accept: revive the payment
     answers_kept_days: Count = 30
 
     @property

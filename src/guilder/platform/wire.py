@@ -108,7 +108,7 @@ class Wire:
     async def hear(self, about: About, headers: Mapping[str, str], body: bytes, outcome: str) -> None:
         """Journal a callback."""
         message = Message(
-            about, ids.new_id(), "in", clock.now(), "POST", None, None, _kept_headers(headers), _clean(body), outcome,
+            about, ids.new_id(), "in", clock.now(), "POST", None, None, _kept_headers(headers), without_persons(body), outcome,
             None, context.current().root_id,
         )  # fmt: skip
         await self._journal.submit(message, about.book_id)
@@ -117,7 +117,7 @@ class Wire:
         root = context.current().root_id
         await self._journal.submit(
             Message(about, exchange_id, "out", clock.now(), call.method, _SIGN.sub(r"\1[removed]", call.url), None,
-                    _kept_headers(call.headers), _clean(call.body), None, None, root),
+                    _kept_headers(call.headers), without_persons(call.body), None, None, root),
             about.book_id,
         )  # fmt: skip
         started = time.monotonic()
@@ -132,7 +132,7 @@ class Wire:
         telemetry.CHANNEL.labels(about.channel, about.op, outcome if reply is None else str(reply.status)).observe(took)
         self._note(
             Message(about, exchange_id, "in", clock.now(), None, None, reply.status if reply else None,
-                    _kept_headers(reply.headers) if reply else None, _clean(reply.body) if reply else str(fault).encode(),
+                    _kept_headers(reply.headers) if reply else None, without_persons(reply.body) if reply else str(fault).encode(),
                     outcome, round(took * 1000), root)
         )  # fmt: skip
         if fault is not None:
@@ -216,6 +216,6 @@ def _kept_headers(headers: Mapping[str, str]) -> str:
     return msgspec.json.encode({k: v for k, v in headers.items() if k.lower() in _HEADERS}).decode()
 
 
-def _clean(body: bytes) -> bytes:
+def without_persons(body: bytes) -> bytes:
     """The body without what names a person; cut to what the journal keeps."""
     return _PERSONAL_IN_FORM.sub(rb"\1[removed]", _PERSONAL.sub(rb"\1[removed]", body[:KEPT_BODY]))
