@@ -25,10 +25,13 @@ from guilder.platform.db import Tx
 from guilder.platform.environment import Cache, Env
 from guilder.platform.outbox import Event
 from guilder.platform.settings import Settings
+from guilder.platform.sql import Query
 from guilder.platform.web.call import VERSION
 
 Respond = Callable[[web.Request], Awaitable[web.Response]]
 QUICK = Policy(schedule_s=(0.0,) * 9, timeout_s=2.0, idle_s=0.25, grace_s=0.0)
+
+EVENTS = Query("events", "SELECT * FROM platform.event WHERE book_id = $1 ORDER BY id DESC")
 
 
 @pytest.fixture(scope="session")

@@ -20,9 +20,8 @@ from guilder.platform import case, db, outbox
 from guilder.platform.db import Tx
 from guilder.platform.environment import Env
 from guilder.platform.outbox import Event
-from guilder.platform.sql import Query
 
-from .conftest import QUICK, Book, Watch, courier, fine
+from .conftest import EVENTS, QUICK, Book, Watch, courier, fine
 
 pytestmark = pytest.mark.anyio
 
@@ -133,10 +132,7 @@ async def test_N1_each_endpoint_gets_what_it_wants_once(env: Env, book: Book, op
     await Book(env).endpoint(other.url)
     sent = await book.happens("charge.succeeded", "refund.created")
 
-    row = await env.db.rows(
-        Query("events", "SELECT * FROM platform.event WHERE book_id = $1 ORDER BY id DESC"), book.id
-    )
-    heard_again = [outbox.heard(r) for r in row]
+    heard_again = [outbox.heard(r) for r in await env.db.rows(EVENTS, book.id)]
     await env.db.transact(lambda tx: fan_out.handle_many(tx, heard_again))
 
     async with courier(env):
