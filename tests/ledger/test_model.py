@@ -12,12 +12,12 @@ import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from journals import account, journal
 
 from guilder.core import ids
 from guilder.core.amount import INT64
 from guilder.ledger import Code, Transfer, post, sweep
 from guilder.platform.db import Tx
+from journals import account, journal
 from place import Place
 
 pytest_plugins = ["database"]

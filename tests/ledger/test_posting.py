@@ -6,7 +6,6 @@ from typing import Any
 
 import asyncpg
 import pytest
-from journals import BOOK, PAYABLE, RECEIVABLE, SURPLUS, account, journal, move
 
 from book import book, page, shown
 from guilder.core import ids
@@ -15,6 +14,7 @@ from guilder.core.check import Impossible
 from guilder.ledger import Code, Posted, Transfer, post, sweep
 from guilder.platform.db import Conflict, Database, Tx
 from guilder.platform.sql import Query
+from journals import BOOK, PAYABLE, RECEIVABLE, SURPLUS, account, journal, move
 from place import CountingTx, Place
 
 WAITING = Query(

@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
-from journals import PAYABLE, RECEIVABLE, SURPLUS, journal, move
 
 from guilder.core import ids
 from guilder.ledger import Broken, Transfer, post, sweep
 from guilder.platform.db import Tx
+from journals import PAYABLE, RECEIVABLE, SURPLUS, journal, move
 from place import Place
 
 pytest_plugins = ["database"]
