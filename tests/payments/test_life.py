@@ -231,7 +231,7 @@ def test_P5_what_contradicts_the_attempt_credits_nothing(kind: str, before: str 
 
     assert case is not None and case.kind == kind.partition(" ")[0]
     if (
-        before is State.PENDING and kind in life.PAID_OTHERWISE
+        before == "pending" and kind in life.PAID_OTHERWISE
     ):  # its money moved: nobody may pay again until a person has looked
         state, status = AttemptState.UNKNOWN, IntentStatus.PROCESSING
     assert (attempt.state, room.intent.status, room.booked) == (state, status, booked)

@@ -312,7 +312,7 @@ def reset(
     s = _settings()
     state = s.state_path.absolute()
     if not yes:
-        out.print(f"This removes all data of {state}. Say `guilder reset --yes` to do it.")
+        out.print(f"This removes all data of {state}. Say `./run reset --yes` to do it.")
         raise typer.Exit(2)
     with starting.held(s):
         embedded.destroy(state)
@@ -335,7 +335,7 @@ def main() -> int:
         error.show()  # pyrefly: ignore
         return 2
     except (DatabaseError, DriverError, CommitUnknown) as error:
-        return _fail(f"The database does not answer: {error}. Is it up? `guilder doctor` says more.")
+        return _fail(f"The database does not answer: {error}. Is it up? `./run doctor` says more.")
     except (GuilderError, EmbeddedError, RuntimeFailure) as error:
         return _fail(getattr(error, "message", None) or str(error))
     except OSError as error:

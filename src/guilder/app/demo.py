@@ -97,7 +97,7 @@ async def run(*, keep: bool = False) -> int:
         out.print(f"Its logs are in {folder}/state/logs.")
         return 1
     if keep:
-        out.print(f"The data is kept: GUILDER_STATE={folder}/state guilder up")
+        out.print(f"The data is kept: GUILDER_STATE={folder}/state ./run up")
     else:
         installation.remove(folder / "state")
         shutil.rmtree(folder, ignore_errors=True)

@@ -115,4 +115,4 @@ async def _schema(s: Settings, name: str) -> Finding:
         await database.close()
     same = there == schema.digest(schema.script(domains.SCHEMAS))
     return Finding(f"{name}: the schema is this version's" if same else f"{name}: the schema is another version's",
-                   "" if same else "Before 0.1 there are no migrations: `guilder reset --yes` makes new data.")  # fmt: skip
+                   "" if same else "Before 0.1 there are no migrations: `./run reset --yes` makes new data.")  # fmt: skip

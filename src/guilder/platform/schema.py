@@ -52,7 +52,7 @@ async def apply(dsn: dict[str, Any], sql: str) -> bool:
         if there is not None:
             raise OtherSchema(
                 f"The database {dsn.get('database')} was made by another version of Guilder (schema {there[:12]}, this one is "
-                f"{ours[:12]}), and before 0.1 there are no migrations. Start with new data: `guilder reset`."
+                f"{ours[:12]}), and before 0.1 there are no migrations. Start with new data: `./run reset --yes`."
             )
         await connection.execute(sql)
         await connection.execute("INSERT INTO schema_version.applied (digest) VALUES ($1)", ours)
