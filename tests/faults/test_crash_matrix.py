@@ -101,20 +101,14 @@ class Matrix:
         while True:
             try:
                 lines = (home / "data" / "postmaster.pid").read_text().splitlines()
-                if lines[7].strip() == "ready":
+                if lines[7].strip() == "ready" and _alive(int(lines[0])):
                     return int(lines[0])
             except (FileNotFoundError, IndexError):
                 pass
             await asyncio.sleep(0.02)
 
     async def _dead(self, pid: int, deadline: float) -> None:
-        while True:
-            try:
-                state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-            except (FileNotFoundError, ProcessLookupError):
-                return
-            if state == "Z":
-                return
+        while _alive(pid):
             assert time.monotonic() < deadline, f"process {pid} lives on"
             await asyncio.sleep(0.002)
 
@@ -135,6 +129,13 @@ class Matrix:
         states, there = AT_DEATH[name]
         assert (row["attempt"] or row["refund"]) in states, f"{name}: {dict(row)} at death"
         assert ((key in trades) or (key in refunds)) in there, f"{name}: at the channel: {True not in there}"
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 async def _run(stack: Stack, folder: Path, cells: list[tuple[str, str]], seed: int) -> None:

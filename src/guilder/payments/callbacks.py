@@ -46,7 +46,10 @@ def routes(envs: Mapping[str, Env]) -> list[Route]:
     async def callback(request: Request) -> Response:
         env = envs.get(request.path_params["env"])
         id = ids.parse(request.path_params["account"])
-        account = await channel_accounts.get(env, id) if env is not None and id is not None else None
+        try:
+            account = await channel_accounts.get(env, id) if env is not None and id is not None else None
+        except DatabaseError:
+            return Response("Not now; send it again.\n", 503)
         if env is None or account is None or account.info.code != request.path_params["channel"]:
             return Response("No such channel account.\n", 404)
         try:

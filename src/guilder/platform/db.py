@@ -256,7 +256,10 @@ class Database:
             _drop(connection)
             raise Lost(f"the connection to {self.name} went away: {error or type(error).__name__}") from error
         finally:
-            await asyncio.shield(self._pool.release(connection))
+            with contextlib.suppress(
+                asyncpg.InternalClientError, asyncpg.InterfaceError
+            ):  # it broke, and the pool knows
+                await asyncio.shield(self._pool.release(connection))
 
     async def listen(self, channels: Sequence[str], heard: Callable[[str], None]) -> None:
         """Call `heard(channel)` at each NOTIFY until cancelled, reconnecting for ever.
