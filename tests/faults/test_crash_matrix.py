@@ -78,7 +78,8 @@ class Matrix:
             await asyncio.sleep(0.01)
         fired = self.folder / f"{name}.fired"
         fired.unlink(missing_ok=True)
-        action = f"kill {await self._postmaster()}" if victim == "PostgreSQL" else "kill"
+        server = await self._postmaster()
+        action = f"kill {server}" if victim == "PostgreSQL" else "kill"
         new = self.folder / f"{name}.new"
         new.write_text(action)
         new.rename(self.folder / name)
@@ -88,8 +89,8 @@ class Matrix:
             await asyncio.sleep(0.002)
         flying = self.load.in_flight
         pid, about, _ = fired.read_text().splitlines()[1].split()
+        await self._dead(int(pid) if victim == "process" else server, deadline)
         if victim == "process":
-            await self._dead(int(pid), deadline)
             if about != "-":
                 await self._look(name, UUID(about))
         self.covered.append(f"{name} x {victim}")
