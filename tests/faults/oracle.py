@@ -71,7 +71,9 @@ async def settled(load: Load, within_s: float) -> Local:
         waiting = [a for a in undoubted if a["state"] in ("unknown", "pending") and _paid(trades, a)]
         waiting += [a for a in undoubted if a["state"] == "unknown"]
         waiting += [a for a in now.attempts if a["close_wanted"]]
-        waiting += [r for r in now.refunds if r["state"] in ("unknown", "pending")]
+        # A seller whose balance is too low is refused, and asked again under the same key for days: that is no end.
+        refused = {a["id"] for a in now.attempts if a["channel"] == "alipay" and "refund_fail" in (a["attach"] or "")}
+        waiting += [r for r in now.refunds if r["state"] in ("unknown", "pending") and r["attempt_id"] not in refused]
         undelivered = {ids.show("evt", e["id"]) for e in now.events} - load.events.keys()
         if not waiting and not undelivered:
             return now
