@@ -90,9 +90,8 @@ class Matrix:
         flying = self.load.in_flight
         pid, about, _ = fired.read_text().splitlines()[1].split()
         await self._dead(int(pid) if victim == "process" else server, deadline)
-        if victim == "process":
-            if about != "-":
-                await self._look(name, UUID(about))
+        if victim == "process" and about != "-":
+            await self._look(name, UUID(about))
         self.covered.append(f"{name} x {victim}")
         print(f"  {name:24} {victim:10} pid {pid:>7}, {flying} in flight", flush=True)
 
