@@ -27,6 +27,7 @@ from stack import Stack, running
 pytestmark = [pytest.mark.anyio, pytest.mark.alone, pytest.mark.timeout(2400)]
 PAYERS = 160
 IN_FLIGHT = 100
+PROGRESS = 30
 
 HEARD: set[str | None] = {
     "unknown",
@@ -71,8 +72,9 @@ class Matrix:
 
     async def cell(self, name: str, victim: str) -> None:
         """Arm, wait for the death, look, and let it go on."""
-        deadline = time.monotonic() + 60
-        while self.load.in_flight < IN_FLIGHT:
+        deadline = time.monotonic() + 90
+        progress = len(self.load.told) + PROGRESS  # the payers get on between two deaths
+        while self.load.in_flight < IN_FLIGHT or len(self.load.told) < progress:
             self.load.check()
             assert time.monotonic() < deadline, f"only {self.load.in_flight} payments in flight"
             await asyncio.sleep(0.01)
