@@ -31,6 +31,7 @@ I = TypeVar("I")  # noqa: E741 - item
 O = TypeVar("O")  # noqa: E741 - outcome
 log = logging.getLogger("guilder.batch")
 COMPANY_S = 0.05
+CROWD = 4  # so many at once are a crowd: the next batch waits a little for its like
 
 Work = Callable[[Tx, list[I]], Awaitable[Sequence[O | GuilderError]]]
 
@@ -43,9 +44,7 @@ class Limits:
     queue: int = 4096
     lanes: int = 2  # by book: one merchant's lock wait does not stall the rest
     gather_ms: float = 0.0
-    company_ms: float = (
-        8.0  # after a batch of several, wait this long for the next: under load fewer and fuller batches
-    )
+    company_ms: float = 8.0  # after a crowd, wait this long for the next: under load fewer and fuller batches
     deadline_s: float = 30.0
 
 
@@ -102,9 +101,9 @@ class Lane(Generic[I, O]):
         company = self._company[index] > time.monotonic()
         try:
             while queue:
-                # Even 0 lets callbacks of this turn join.  A lane that had company a moment ago expects more.
+                # Even 0 lets callbacks of this turn join.  A lane that had a crowd a moment ago expects another.
                 await asyncio.sleep((self._limits.company_ms if company else self._limits.gather_ms) / 1000)
-                company = len(queue) > 1
+                company = len(queue) >= CROWD
                 taken = [queue.popleft() for _ in range(min(len(queue), self._limits.size))]
                 telemetry.BATCH.labels(self.name).observe(len(taken))
                 await self._run(taken, again=True)
