@@ -21,7 +21,7 @@ from aiohttp import web
 
 from stack import Shop
 
-PATIENCE_S = 90
+PATIENCE_S = 240
 
 
 @dataclass

@@ -72,7 +72,7 @@ class Matrix:
 
     async def cell(self, name: str, victim: str) -> None:
         """Arm, wait for the death, look, and let it go on."""
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 150
         progress = len(self.load.told) + PROGRESS  # the payers get on between two deaths
         while self.load.in_flight < IN_FLIGHT or len(self.load.told) < progress:
             self.load.check()
@@ -150,7 +150,7 @@ async def _run(stack: Stack, folder: Path, cells: list[tuple[str, str]], seed: i
             for name, victim in cells:
                 await matrix.cell(name, victim)
             await load.stop()
-            now = await settled(load, within_s=120)
+            now = await settled(load, within_s=240)
             counted = judge(load, now)
             replayed = await replay(load)
         finally:
