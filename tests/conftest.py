@@ -5,6 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from stack import Stack, running
+from watch import pytest_configure
+
+__all__ = ["anyio_backend", "pytest_configure", "stack"]
 
 
 @pytest.fixture(scope="session")

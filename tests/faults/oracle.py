@@ -15,6 +15,7 @@ from guilder.core import ids
 from guilder.payments.states import ATTEMPT_NEXT, INTENT_NEXT, REFUND_NEXT
 from guilder.platform.sql import Query
 
+_ONE_VIEW = Query("one_view", "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 _TABLES = {
     "intents": "SELECT * FROM payments.intent WHERE book_id = $1",
     "attempts": "SELECT * FROM payments.attempt WHERE book_id = $1",
@@ -40,11 +41,12 @@ class Local:
 
 
 async def local(load: Load) -> Local:
-    """Read everything of the shop in one transaction."""
+    """Read everything of the shop as of one instant: a payment may still be on its way between two statements."""
 
     async with load.shop.stack.world() as world:
 
         async def look(tx: Any) -> Local:
+            await tx.run(_ONE_VIEW)
             rows = {name: await tx.rows(Query(name, text), load.shop.book_id) for name, text in _TABLES.items()}
             return Local(rows, await ledger.sweep(tx))
 
@@ -130,7 +132,10 @@ def _g3(now: Local) -> None:
     assert dict(booked) == expected, "G3"
     charged = Counter(c["intent_id"] for c in now.charges)
     paid = {i["id"]: i["amount"] for i in now.intents if i["status"] == "succeeded"}
-    assert charged == Counter(paid.keys()), "G3: one charge per succeeded intent"
+    wanted = Counter(paid.keys())
+    assert charged == wanted, (
+        f"G3: one charge per succeeded intent, not {charged - wanted} more and {wanted - charged} less"
+    )
     assert all(paid[c["intent_id"]] == c["amount"] for c in now.charges), "G3: of its amount"
 
 
