@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from limits import pytest_collection_modifyitems
 from stack import Stack, running
 from watch import pytest_configure
 
-__all__ = ["anyio_backend", "pytest_configure", "stack"]
+__all__ = ["anyio_backend", "pytest_collection_modifyitems", "pytest_configure", "stack"]
 
 
 @pytest.fixture(scope="session")

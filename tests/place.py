@@ -72,3 +72,7 @@ class CountingTx(Tx):
     async def run(self, query: Query, *args: object) -> None:
         self.statements += 1
         await super().run(query, *args)
+
+    async def _written(self) -> list[Any]:
+        self.statements += 1
+        return await super()._written()

@@ -91,6 +91,7 @@ def test_a_batch_equals_its_journals_one_at_a_time(
                     for key, lines in batch
                 ]
                 assert [p.code for p in await post(tx, journals)] == [model.post(*e) for e in batch]
+            await tx.flush()
             rows = await connection.fetch("SELECT code, balance FROM ledger.account WHERE book_id = $1", book)
             assert {r["code"]: r["balance"] for r in rows} == {n: model.balances[n] for n in (r["code"] for r in rows)}
             assert all(model.balances[n] == 0 for n in NAMES if n not in {r["code"] for r in rows})

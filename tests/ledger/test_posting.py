@@ -187,6 +187,7 @@ async def test_L5_two_transactions_on_disjoint_accounts_post_one_key_once(db: Da
 
     async def first(tx: Tx) -> list[Posted]:
         posted = await post(tx, [move("k", account("receivable:x"), account("own:x"), 5, book=book_id)])
+        await tx.flush()
         held.set()
         await go.wait()
         return posted
@@ -234,13 +235,15 @@ async def test_eight_writers_on_three_accounts_never_deadlock(db: Database) -> N
 
 
 @pytest.mark.parametrize("size", [1, 7, 300])
-async def test_four_statements_whatever_the_size(tx: CountingTx, size: int) -> None:
+async def test_three_statements_whatever_the_size(tx: CountingTx, size: int) -> None:
     await post(tx, [move("open", RECEIVABLE, PAYABLE, 1), move("open s", RECEIVABLE, SURPLUS, 1)])
+    await tx.flush()
     tx.statements = 0
 
     await post(tx, [move(f"k{n}", RECEIVABLE, PAYABLE, 1) for n in range(size)])
+    await tx.flush()
 
-    assert tx.statements == 4
+    assert tx.statements == 3
 
 
 async def test_nothing_to_post_asks_nothing(tx: CountingTx) -> None:

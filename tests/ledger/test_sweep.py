@@ -30,7 +30,9 @@ async def owner(place: Place) -> AsyncIterator[asyncpg.Connection]:
     async with place.owner() as connection:
         inside = connection.transaction()
         await inside.start()
-        await post(Tx(connection), sound)
+        tx = Tx(connection)
+        await post(tx, sound)
+        await tx.flush()
         assert await sweep(Tx(connection)) == []
         yield connection
         await inside.rollback()

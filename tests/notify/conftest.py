@@ -159,7 +159,7 @@ class Book:
         ]  # fmt: skip
 
         async def work(tx: Tx) -> list[UUID]:
-            return await outbox.emit(tx, events)
+            return outbox.emit(tx, events)
 
         made = await self.env.db.transact(work)
         while await outbox.drain(self.env.db, SUBSCRIPTIONS[0]):

@@ -150,7 +150,7 @@ async def test_WO11_nothing_is_sent_before_its_commit_and_versions_tell_the_orde
     object_id, written, commit = ids.new_id(), asyncio.Event(), asyncio.Event()
 
     async def write(tx: Tx) -> None:
-        await outbox.emit(tx, [Event(book.id, "charge.succeeded", object_id, 1, "{}", clock.now(), object_id)])
+        outbox.emit(tx, [Event(book.id, "charge.succeeded", object_id, 1, "{}", clock.now(), object_id)])
         written.set()
         await commit.wait()
 

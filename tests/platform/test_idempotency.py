@@ -126,6 +126,7 @@ async def test_two_transactions_with_one_key_run_it_once(db: Database, counter: 
 
     async def first(tx: Tx) -> object:
         answer = await idempotency.once_many(tx, [Asked(k, "a")], counter.do, refuse)
+        await tx.flush()
         ran.set()
         await go.wait()
         return answer
@@ -157,7 +158,7 @@ async def look(db: Database, *keys: Key) -> list[object]:
 async def claim(db: Database, k: Key, subject: UUID) -> None:
     claims = Claims()
     claims.claim(k, subject)
-    await db.transact(claims.store)
+    await stored(db, claims)
 
 
 async def dies(place: Place, k: Key, runner: UUID | None = None) -> None:
@@ -246,20 +247,28 @@ async def test_a_finished_key_cannot_be_given_back(db: Database, counter: Counte
     assert await look(db, k) == [Reply(200, b"a 1", replayed=True)]
 
 
+async def stored(db: Database, claims: Claims) -> None:
+    async def work(tx: Tx) -> None:
+        claims.store(tx)
+
+    await db.transact(work)
+
+
 async def test_one_key_twice_among_claims_is_a_conflict(db: Database) -> None:
     k, claims = key(), Claims()
     claims.claim(k, ids.new_id())
     claims.claim(k, ids.new_id())
 
     with pytest.raises(Conflict):
-        await db.transact(claims.store)
+        await stored(db, claims)
 
 
 async def test_a_refusal_of_something_that_never_ran_is_stored(db: Database) -> None:
     k = key()
-    await db.transact(
-        lambda tx: idempotency.store_refused(tx, [(k, Reply(404, b"none")), (key(None), Reply(404, b"x"))])
-    )
+    claims = Claims()
+    claims.answer(k, Reply(404, b"none"))
+    claims.answer(key(None), Reply(404, b"x"))
+    await stored(db, claims)
 
     assert await look(db, k) == [Reply(404, b"none", replayed=True)]
 

@@ -57,7 +57,10 @@ def subscription(ear: Ear) -> Subscription:
 
 
 async def say(db: Database, *events: Event) -> list[UUID]:
-    return await db.transact(lambda tx: outbox.emit(tx, events))
+    async def work(tx: Tx) -> list[UUID]:
+        return outbox.emit(tx, events)
+
+    return await db.transact(work)
 
 
 async def drain_all(db: Database, ear: Ear, limit: int = 200) -> None:
@@ -94,7 +97,7 @@ async def test_an_event_arrives_whole(db: Database, place: Place) -> None:
 
 async def test_what_was_rolled_back_was_never_said(db: Database, ear: Ear) -> None:
     async def fails(tx: Tx) -> None:
-        await outbox.emit(tx, [event()])
+        outbox.emit(tx, [event()])
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -187,7 +190,7 @@ async def test_DB18_none_is_lost_however_commits_are_delayed(db: Database, ear: 
 
     async def write() -> None:
         async def work(tx: Tx) -> list[UUID]:
-            made = await outbox.emit(tx, [event() for _ in range(rng.randint(1, 4))])
+            made = outbox.emit(tx, [event() for _ in range(rng.randint(1, 4))])
             await asyncio.sleep(rng.uniform(0, 0.01))
             return made
 

@@ -24,8 +24,8 @@ SERVES = """
 import os, sys, time
 from guilder.platform.runtime import inherited_sockets, tell_ready
 [listening] = inherited_sockets()
-tell_ready()
 print("serving", flush=True)
+tell_ready()
 while True:
     connection, _ = listening.accept()
     asked = connection.recv(1000)

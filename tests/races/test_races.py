@@ -147,7 +147,10 @@ async def test_P2_one_callback_told_fifty_times_at_once(caller: Caller) -> None:
         return len(tries) == CALLERS and Counter(a["status"] for a in tries)
 
     answers = await eventually(all_answered, within_s=30)
-    assert set(answers) <= {200, 204}, "each was stored before it was acknowledged"
+    assert set(answers) <= {0, 204}, (
+        "each was stored before it was acknowledged, and the channel is patient for a while only"
+    )
+    assert answers[204]
     broken, shown = await books(caller)
     assert (broken, shown) == ([], {"receivable": 900, "payable": 900})
     events = await caller.get("/v1/events?type=payment_intent.succeeded&limit=100")

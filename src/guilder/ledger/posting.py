@@ -86,7 +86,7 @@ class _Balance:
 async def post(tx: Tx, journals: Sequence[Journal]) -> list[Posted]:
     """Post the journals in order, each seeing what those before it did; one answer per journal.
 
-    A refused journal leaves nothing and disturbs no other.  Raises Conflict (the batch runs again) if a concurrent transaction
+    A refused journal leaves nothing and disturbs no other.  What is booked is written with the transaction's next statement (D5).  Raises Conflict (the batch runs again) if a concurrent transaction
     posted one of the keys and shares no account with this one.
     """
     if not journals:
@@ -112,7 +112,7 @@ async def post(tx: Tx, journals: Sequence[Journal]) -> list[Posted]:
         fresh.append((id, j, digest))
         posted.append(Posted(Code.CREATED, id))
     if fresh:
-        await _write(tx, fresh, {k: a for k, a in accounts.items() if a.delta})
+        _write(tx, fresh, {k: a for k, a in accounts.items() if a.delta})
     return posted
 
 
@@ -172,29 +172,24 @@ async def _find(tx: Tx, journals: Sequence[Journal]) -> dict[tuple[UUID, str], t
     return {(r["book_id"], r["key"]): (r["id"], r["digest"]) for r in rows}
 
 
-async def _write(tx: Tx, fresh: list[tuple[UUID, Journal, bytes]], changed: dict[tuple[UUID, UUID], _Balance]) -> None:
-    lines = [(j.book_id, id, n, t) for id, j, _ in fresh for n, t in enumerate(j.transfers)]
-    await tx.run(
+def _write(tx: Tx, fresh: list[tuple[UUID, Journal, bytes]], changed: dict[tuple[UUID, UUID], _Balance]) -> None:
+    fresh = sorted(
+        fresh, key=lambda f: (f[1].book_id, f[1].key)
+    )  # who posts the same keys at once waits, and never deadlocks
+    tx.write(
         Q.write_journals,
-        [j.book_id for _, j, _ in fresh],
-        [id for id, _, _ in fresh],
-        [j.key for _, j, _ in fresh],
-        [j.rule for _, j, _ in fresh],
-        [digest for _, _, digest in fresh],
-        [j.about for _, j, _ in fresh],
-        [j.root_id for _, j, _ in fresh],
-        [j.business_line for _, j, _ in fresh],
-        [j.at for _, j, _ in fresh],
-        [book for book, _, _, _ in lines],
-        [id for _, id, _, _ in lines],
-        [n for _, _, n, _ in lines],
-        [t.debit.id(book) for book, _, _, t in lines],
-        [t.credit.id(book) for book, _, _, t in lines],
-        [t.debit.asset for _, _, _, t in lines],
-        [t.units for _, _, _, t in lines],
+        [(j.book_id, id, j.key, j.rule, digest, j.about, j.root_id, j.business_line, j.at) for id, j, digest in fresh],
+    )
+    tx.write(
+        Q.write_transfers,
+        [
+            (j.book_id, id, n, t.debit.id(j.book_id), t.credit.id(j.book_id), t.debit.asset, t.units)
+            for id, j, _ in fresh
+            for n, t in enumerate(j.transfers)
+        ],
     )
     keys = sorted(changed)
-    await tx.run(Q.move_balances, [k[0] for k in keys], [k[1] for k in keys], [changed[k].delta for k in keys])
+    tx.write(Q.move_balances, [k[0] for k in keys], [k[1] for k in keys], [changed[k].delta for k in keys])
 
 
 async def balances(tx: Tx, book_id: UUID) -> list[Row]:

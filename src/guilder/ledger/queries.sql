@@ -18,14 +18,10 @@ SELECT j.book_id, j.key, j.id, j.digest
   JOIN unnest($1::uuid[], $2::text[]) AS k (book_id, key) USING (book_id, key)
 
 -- name: write_journals
--- Journals in key order: two transactions that post the same new keys wait for each other and never deadlock.
-WITH journals AS (
-    INSERT INTO ledger.journal (book_id, id, key, rule, digest, about, root_id, business_line, at)
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bytea[], $6::uuid[], $7::uuid[], $8::text[], $9::timestamptz[])
-               AS j (book_id, id, key, rule, digest, about, root_id, business_line, at)
-     ORDER BY j.book_id, j.key)
-INSERT INTO ledger.transfer (book_id, journal_id, line, debit_id, credit_id, asset, units)
-SELECT * FROM unnest($10::uuid[], $11::uuid[], $12::smallint[], $13::uuid[], $14::uuid[], $15::text[], $16::bigint[])
+INSERT INTO ledger.journal SELECT * FROM unnest($1::ledger.journal[])
+
+-- name: write_transfers
+INSERT INTO ledger.transfer SELECT * FROM unnest($1::ledger.transfer[])
 
 -- name: move_balances
 -- Each account once, by its sum: the locks are held, and no row is updated twice in a transaction.  A batch may move more than

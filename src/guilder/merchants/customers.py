@@ -53,7 +53,7 @@ async def create(tx: Tx, new: Customer, *, livemode: bool) -> Customer:
     await tx.run(
         Q.insert_customer, made.book_id, made.id, made.version, *_columns(made), made.created_at,
     )  # fmt: skip
-    await outbox.emit(tx, [events.of_customer("customer.created", made, made.created_at, livemode=livemode)])
+    outbox.emit(tx, [events.of_customer("customer.created", made, made.created_at, livemode=livemode)])
     return made
 
 
@@ -68,9 +68,7 @@ async def update(
         return was
     now = replace(now, version=was.version + 1)
     await tx.run(Q.update_customer, book_id, id, now.version, *_columns(now))
-    await outbox.emit(
-        tx, [events.of_customer("customer.updated", now, clock.now(), livemode=livemode, previous=previous)]
-    )
+    outbox.emit(tx, [events.of_customer("customer.updated", now, clock.now(), livemode=livemode, previous=previous)])
     return now
 
 
@@ -81,7 +79,7 @@ async def delete(tx: Tx, book_id: UUID, id: UUID, *, livemode: bool) -> Customer
         await step(tx, was, at, livemode)
     last = replace(was, version=was.version + 1)
     await tx.run(Q.delete_customer, book_id, id, last.version, at)
-    await outbox.emit(tx, [events.of_customer("customer.deleted", last, at, livemode=livemode)])
+    outbox.emit(tx, [events.of_customer("customer.deleted", last, at, livemode=livemode)])
     return last
 
 

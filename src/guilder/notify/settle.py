@@ -89,8 +89,8 @@ async def _disable(tx: Tx, endpoints: list[Endpoint], livemode: bool) -> None:
     await save(tx, endpoints)
     await tx.run(Q.end_deliveries, [e.book_id for e in endpoints], [e.id for e in endpoints], now)
     root = context.current().root_id
-    await outbox.emit(tx, [_disabled(e, now, root, livemode) for e in endpoints])
-    await case.open_many(
+    outbox.emit(tx, [_disabled(e, now, root, livemode) for e in endpoints])
+    case.open_many(
         tx,
         [
             Case(

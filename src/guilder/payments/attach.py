@@ -45,7 +45,7 @@ async def detach(tx: Tx, key: BookKey, *, livemode: bool) -> Method:
 async def detach_all(tx: Tx, customer: Customer, at: datetime, livemode: bool) -> None:
     """What becomes of a customer's ways to pay when it is deleted: a step of `customers.delete`."""
     rows = await tx.rows(Q.detach_methods, customer.book_id, customer.id)
-    await outbox.emit(tx, [_detached(store.method_of(r), customer.id, at, livemode) for r in rows])
+    outbox.emit(tx, [_detached(store.method_of(r), customer.id, at, livemode) for r in rows])
 
 
 def no_such(shown: str) -> NotFound:
@@ -64,9 +64,9 @@ async def _move(tx: Tx, was: Method, customer_id: UUID | None, *, livemode: bool
     now, at = replace(was, customer_id=customer_id, version=was.version + 1), clock.now()
     await tx.run(Q.set_method_customer, now.book_id, now.id, now.customer_id, now.version)
     if was.customer_id is None:
-        await outbox.emit(tx, [_event("payment_method.attached", now, at, livemode)])
+        outbox.emit(tx, [_event("payment_method.attached", now, at, livemode)])
     else:
-        await outbox.emit(tx, [_detached(now, was.customer_id, at, livemode)])
+        outbox.emit(tx, [_detached(now, was.customer_id, at, livemode)])
     return now
 
 

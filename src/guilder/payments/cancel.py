@@ -66,7 +66,6 @@ async def begin_many(tx: Tx, asked: list[Asked[Cancel]]) -> Sequence[Closing | R
     intents = await store.lock(tx, [(a.item.book_id, a.item.intent_id) for a in asked])
     attempts = await store.attempts(tx, intents)
     changes, claims, at = Changes(), Claims(), clock.now()
-    stored: list[tuple[Key, Reply]] = []
     resumed: list[tuple[Key, Reply]] = []
     seen: dict[tuple[UUID, str], bytes] = {}
     results: list[Closing | Reply | GuilderError] = []
@@ -90,15 +89,16 @@ async def begin_many(tx: Tx, asked: list[Asked[Cancel]]) -> Sequence[Closing | R
             result: Closing | Reply = Reply(200, present.encode(present.intent(a.item.face, intent)))
         else:
             result = _begin(scene, intent, attempts, a.item)
-        if isinstance(result, Reply):
-            (resumed if mine else stored).append((a.key, result))
+        if isinstance(result, Reply) and mine:
+            resumed.append((a.key, result))
+        elif isinstance(result, Reply):
+            claims.answer(a.key, result)
         elif not mine:
             claims.claim(a.key, a.item.intent_id)
         results.append(result)
-    await claims.store(tx)
-    await idempotency.store_refused(tx, stored)
-    await idempotency.finish_many(tx, resumed)
+    claims.store(tx)
     await store.save(tx, changes)
+    await idempotency.finish_many(tx, resumed)
     return results
 
 

@@ -70,8 +70,8 @@ async def begin_many(tx: Tx, asked: list[Asked[Begin]]) -> Sequence[Begun | Repl
     """Phase 1 for a batch: each item sees what those before it did."""
     found = await idempotency.look_many(tx, [a.key for a in asked])
     resumed = [(a.key, f.subject) for a, f in zip(asked, found, strict=True) if isinstance(f, Resume)]
-    taken = await idempotency.take_over(tx, [k for k, _ in resumed]) if resumed else set()
-    homes = await store.intents_of_attempts(tx, [(k.book_id, subject) for k, subject in resumed]) if resumed else {}
+    taken = await idempotency.take_over(tx, [k for k, _ in resumed])
+    homes = await store.intents_of_attempts(tx, [(k.book_id, subject) for k, subject in resumed])
     wanted = [
         a.item.intent_key for a, f in zip(asked, found, strict=True) if isinstance(f, Fresh) and a.item.new is None
     ]
@@ -87,10 +87,10 @@ async def begin_many(tx: Tx, asked: list[Asked[Begin]]) -> Sequence[Begun | Repl
             results.append(fold.resume(a, f.subject) if held else InFlight())
         else:
             results.append(f)
-    await fold.claims.store(tx)
-    reach("pay.idem_claimed", fold.subject)
-    await idempotency.store_refused(tx, fold.refused)
+    fold.claims.store(tx)
     await store.save(tx, fold.changes)
+    await tx.flush()
+    reach("pay.idem_claimed", fold.subject)
     return results
 
 
@@ -102,7 +102,6 @@ class _Fold:
         self.attempts = attempts
         self.changes = Changes()
         self.claims = Claims()
-        self.refused: list[tuple[Key, Reply]] = []
         self.at = clock.now()
         self._keys: dict[tuple[UUID, str], bytes] = {}
 
@@ -126,8 +125,7 @@ class _Fold:
         refusal = self._refusal(intent, b)
         if refusal is not None:
             reply = refuse(refusal)
-            if key.key is not None:
-                self.refused.append((key, reply))
+            self.claims.answer(key, reply)
             return reply
         assert intent is not None
         attempt = self._start(scene, intent, b)

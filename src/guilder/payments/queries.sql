@@ -6,14 +6,30 @@ SELECT i.*
  ORDER BY i.book_id, i.id
    FOR NO KEY UPDATE OF i
 
+-- name: lock_intents_of_attempts
+-- Which payment an attempt belongs to never changes: it may be read without a lock.
+SELECT i.*
+  FROM payments.intent i
+ WHERE (i.book_id, i.id) IN (
+       SELECT t.book_id, t.intent_id
+         FROM payments.attempt t
+         JOIN unnest($1::uuid[], $2::uuid[]) AS k (book_id, id) USING (book_id, id))
+ ORDER BY i.book_id, i.id
+   FOR NO KEY UPDATE OF i
+
+-- name: lock_intents_of_refunds
+SELECT i.*
+  FROM payments.intent i
+ WHERE (i.book_id, i.id) IN (
+       SELECT t.book_id, t.intent_id
+         FROM payments.refund t
+         JOIN unnest($1::uuid[], $2::uuid[]) AS k (book_id, id) USING (book_id, id))
+ ORDER BY i.book_id, i.id
+   FOR NO KEY UPDATE OF i
+
 -- name: intents_of_attempts
 SELECT t.book_id, t.id, t.intent_id
   FROM payments.attempt t
-  JOIN unnest($1::uuid[], $2::uuid[]) AS k (book_id, id) USING (book_id, id)
-
--- name: intents_of_refunds
-SELECT t.book_id, t.id, t.intent_id
-  FROM payments.refund t
   JOIN unnest($1::uuid[], $2::uuid[]) AS k (book_id, id) USING (book_id, id)
 
 -- name: attempts_of_intents
@@ -35,85 +51,39 @@ SELECT t.*
  ORDER BY t.id
 
 -- name: insert_intents
-INSERT INTO payments.intent (book_id, id, version, status, amount, currency, customer_id, method_id, method_type, types,
-                             attempt_id, charge_id, description, metadata, extra, next_action, last_error, cancel_reason,
-                             cancel_wanted_at, canceled_at, expires_at, late_success, root_id, business_line, created_at)
-SELECT book_id, id, version, status, amount, currency, customer_id, method_id, method_type, string_to_array(types, E'\n'),
-       attempt_id, charge_id, description, metadata, extra, next_action, last_error, cancel_reason, cancel_wanted_at,
-       canceled_at, expires_at, late_success, root_id, business_line, created_at
-  FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::bigint[], $6::text[], $7::uuid[], $8::uuid[], $9::text[],
-              $10::text[], $11::uuid[], $12::uuid[], $13::text[], $14::jsonb[], $15::text[], $16::text[], $17::text[],
-              $18::text[], $19::timestamptz[], $20::timestamptz[], $21::timestamptz[], $22::text[], $23::uuid[], $24::text[],
-              $25::timestamptz[])
-       AS n (book_id, id, version, status, amount, currency, customer_id, method_id, method_type, types, attempt_id,
-             charge_id, description, metadata, extra, next_action, last_error, cancel_reason, cancel_wanted_at, canceled_at,
-             expires_at, late_success, root_id, business_line, created_at)
+INSERT INTO payments.intent SELECT * FROM unnest($1::payments.intent[])
 
 -- name: insert_attempts
-INSERT INTO payments.attempt (book_id, id, intent_id, channel_account_id, channel, way, state, amount, currency, channel_ref,
-                              return_url, attach, next_action, problem, ask_at, asked, close_wanted, expires_at, paid_at,
-                              root_id, business_line, created_at)
-SELECT book_id, id, intent_id, channel_account_id, channel, way, state, amount, currency, channel_ref, return_url, attach,
-       next_action, problem, ask_at, asked, close_wanted, expires_at, paid_at, root_id, business_line, created_at
-  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::text[],
-              $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::timestamptz[], $16::int[],
-              $17::boolean[], $18::timestamptz[], $19::timestamptz[], $20::uuid[], $21::text[], $22::timestamptz[])
-       AS n (book_id, id, intent_id, channel_account_id, channel, way, state, amount, currency, channel_ref, return_url,
-             attach, next_action, problem, ask_at, asked, close_wanted, expires_at, paid_at, root_id, business_line,
-             created_at)
+INSERT INTO payments.attempt SELECT * FROM unnest($1::payments.attempt[])
 
 -- name: insert_charges
 -- A second charge of one intent is a unique violation: the batch runs again and finds the first.
-INSERT INTO payments.charge (book_id, id, intent_id, attempt_id, channel_account_id, method_type, version, amount, refunded,
-                             currency, channel_ref, paid_at, created_at)
-SELECT book_id, id, intent_id, attempt_id, channel_account_id, method_type, version, amount, refunded, currency, channel_ref,
-       paid_at, created_at
-  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::int[], $8::bigint[], $9::bigint[],
-              $10::text[], $11::text[], $12::timestamptz[], $13::timestamptz[])
-       AS n (book_id, id, intent_id, attempt_id, channel_account_id, method_type, version, amount, refunded, currency,
-             channel_ref, paid_at, created_at)
+INSERT INTO payments.charge SELECT * FROM unnest($1::payments.charge[])
 
 -- name: insert_refunds
-INSERT INTO payments.refund (book_id, id, intent_id, attempt_id, charge_id, channel_account_id, version, state, amount,
-                             currency, reason, metadata, channel_ref, problem, ask_at, asked, done_at, root_id,
-                             business_line, created_at)
-SELECT book_id, id, intent_id, attempt_id, charge_id, channel_account_id, version, state, amount, currency, reason, metadata,
-       channel_ref, problem, ask_at, asked, done_at, root_id, business_line, created_at
-  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::int[], $8::text[], $9::bigint[],
-              $10::text[], $11::text[], $12::jsonb[], $13::text[], $14::text[], $15::timestamptz[], $16::int[],
-              $17::timestamptz[], $18::uuid[], $19::text[], $20::timestamptz[])
-       AS n (book_id, id, intent_id, attempt_id, charge_id, channel_account_id, version, state, amount, currency, reason,
-             metadata, channel_ref, problem, ask_at, asked, done_at, root_id, business_line, created_at)
+INSERT INTO payments.refund SELECT * FROM unnest($1::payments.refund[])
 
 -- name: update_intents
 UPDATE payments.intent t
    SET version = n.version, status = n.status, amount = n.amount, currency = n.currency, customer_id = n.customer_id,
-       method_id = n.method_id, method_type = n.method_type, types = string_to_array(n.types, E'\n'),
+       method_id = n.method_id, method_type = n.method_type, types = n.types,
        attempt_id = n.attempt_id, charge_id = n.charge_id, description = n.description, metadata = n.metadata,
        extra = n.extra, next_action = n.next_action, last_error = n.last_error, cancel_reason = n.cancel_reason,
        cancel_wanted_at = n.cancel_wanted_at, canceled_at = n.canceled_at, expires_at = n.expires_at
-  FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::bigint[], $6::text[], $7::uuid[], $8::uuid[], $9::text[],
-              $10::text[], $11::uuid[], $12::uuid[], $13::text[], $14::jsonb[], $15::text[], $16::text[], $17::text[],
-              $18::text[], $19::timestamptz[], $20::timestamptz[], $21::timestamptz[])
-       AS n (book_id, id, version, status, amount, currency, customer_id, method_id, method_type, types, attempt_id,
-             charge_id, description, metadata, extra, next_action, last_error, cancel_reason, cancel_wanted_at, canceled_at,
-             expires_at)
+  FROM unnest($1::payments.intent[]) AS n
  WHERE t.book_id = n.book_id AND t.id = n.id
 
 -- name: update_attempts
 UPDATE payments.attempt t
    SET state = n.state, channel_ref = n.channel_ref, next_action = n.next_action, problem = n.problem, ask_at = n.ask_at,
        asked = n.asked, close_wanted = n.close_wanted, paid_at = n.paid_at
-  FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::int[],
-              $9::boolean[], $10::timestamptz[])
-       AS n (book_id, id, state, channel_ref, next_action, problem, ask_at, asked, close_wanted, paid_at)
+  FROM unnest($1::payments.attempt[]) AS n
  WHERE t.book_id = n.book_id AND t.id = n.id
 
 -- name: update_charges
 UPDATE payments.charge t
    SET version = n.version, refunded = n.refunded
-  FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::bigint[])
-       AS n (book_id, id, version, refunded)
+  FROM unnest($1::payments.charge[]) AS n
  WHERE t.book_id = n.book_id AND t.id = n.id
 
 -- name: update_refunds
@@ -121,19 +91,15 @@ UPDATE payments.charge t
 UPDATE payments.refund t
    SET version = n.version, state = n.state, channel_ref = n.channel_ref, problem = n.problem, ask_at = n.ask_at,
        asked = n.asked, done_at = n.done_at
-  FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::int[],
-              $9::timestamptz[])
-       AS n (book_id, id, version, state, channel_ref, problem, ask_at, asked, done_at)
+  FROM unnest($1::payments.refund[]) AS n
  WHERE t.book_id = n.book_id AND t.id = n.id
 
 -- name: insert_channel_refs
-INSERT INTO payments.channel_ref (channel_account_id, ref, book_id, about)
-SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[])
+INSERT INTO payments.channel_ref SELECT * FROM unnest($1::payments.channel_ref[])
     ON CONFLICT DO NOTHING
 
 -- name: insert_history
-INSERT INTO payments.history (book_id, id, about, kind, was, became, door, root_id, at)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::uuid[], $9::timestamptz[])
+INSERT INTO payments.history SELECT * FROM unnest($1::payments.history[])
 
 -- name: claim_attempts_to_ask
 -- ask_at is the lease: whoever dies while asking is followed after it.
@@ -178,10 +144,7 @@ SELECT * FROM payments.intent WHERE book_id = $1 AND id = ANY ($2)
 SELECT * FROM payments.method WHERE book_id = $1 AND id = ANY ($2)
 
 -- name: insert_methods
-INSERT INTO payments.method (book_id, id, type, dial, customer_id, billing, metadata, version, created_at)
-SELECT book_id, id, type, dial, customer_id, billing, metadata, version, created_at
-  FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::jsonb[], $8::int[], $9::timestamptz[])
-       AS n (book_id, id, type, dial, customer_id, billing, metadata, version, created_at)
+INSERT INTO payments.method SELECT * FROM unnest($1::payments.method[])
 
 -- name: find_method
 SELECT * FROM payments.method WHERE book_id = $1 AND id = $2

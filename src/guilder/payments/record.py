@@ -67,8 +67,7 @@ class Recorded:
 
 async def record_many(tx: Tx, heard: list[Heard]) -> Sequence[Recorded | GuilderError]:
     """Apply each answer in order, each seeing what those before it did; one lock, one save for the whole list."""
-    homes = await store.intents_of_attempts(tx, [(h.book_id, h.attempt_id) for h in heard])
-    intents = await store.lock(tx, homes.values())
+    intents = await store.lock_of_attempts(tx, [(h.book_id, h.attempt_id) for h in heard])
     attempts = await store.attempts(tx, intents)
     changes, at = Changes(), clock.now()
     results: list[Recorded | GuilderError] = []
@@ -90,8 +89,9 @@ async def record_many(tx: Tx, heard: list[Heard]) -> Sequence[Recorded | Guilder
         results.append(Recorded(True, attempt.state.value, case, reply))
     _reach(heard, BEFORE_POST)
     await store.save(tx, changes)
-    _reach(heard, AFTER_POST)
     results = _only_ours(heard, results, await idempotency.finish_many(tx, replies))
+    await tx.flush()
+    _reach(heard, AFTER_POST)
     _reach(heard, BEFORE_COMMIT)
     return results
 
@@ -139,8 +139,7 @@ def answer_of(face: Face, intent: Intent, attempt: Attempt) -> Reply:
 
 async def record_refund_many(tx: Tx, heard: list[HeardRefund]) -> Sequence[Recorded | GuilderError]:
     """Apply what channels said of refunds."""
-    homes = await store.intents_of_refunds(tx, [(h.book_id, h.refund_id) for h in heard])
-    intents = await store.lock(tx, homes.values())
+    intents = await store.lock_of_refunds(tx, [(h.book_id, h.refund_id) for h in heard])
     refunds = await store.refunds(tx, intents)
     charges = await store.charges(tx, intents)
     changes, at = Changes(), clock.now()
@@ -162,8 +161,9 @@ async def record_refund_many(tx: Tx, heard: list[HeardRefund]) -> Sequence[Recor
         results.append(Recorded(True, refund.state.value, case, reply))
     reach("refund.in_tx_before_post", heard[0].refund_id)
     await store.save(tx, changes)
-    reach("refund.in_tx_after_post", heard[0].refund_id)
     results = _only_ours(heard, results, await idempotency.finish_many(tx, replies))
+    await tx.flush()
+    reach("refund.in_tx_after_post", heard[0].refund_id)
     reach("refund.before_commit", heard[0].refund_id)
     return results
 

@@ -71,9 +71,9 @@ async def begin_many(tx: Tx, asked: list[Asked[Wish]]) -> Sequence[Begun | Reply
             results.append(fold.resume(a, f.subject) if (a.key.book_id, a.key.key) in taken else InFlight())
         else:
             results.append(f)
-    await fold.claims.store(tx)
-    await idempotency.store_refused(tx, fold.refused)
+    fold.claims.store(tx)
     await store.save(tx, fold.changes)
+    await tx.flush()
     reach("refund.idem_claimed", next((id for _, id in fold.changes.new_refunds), None))
     return results
 
@@ -87,7 +87,6 @@ class _Fold:
     ) -> None:  # fmt: skip
         self.intents, self.attempts, self.charges, self.refunds = intents, attempts, charges, refunds
         self.changes, self.claims, self.at = Changes(), Claims(), clock.now()
-        self.refused: list[tuple[Key, Reply]] = []
         self._keys: dict[tuple[UUID, str], bytes] = {}
 
     def begin(self, asked: Asked[Wish]) -> Begun | Reply | GuilderError:
@@ -102,8 +101,7 @@ class _Fold:
         refusal = _refusal(intent, charge, wish)
         if refusal is not None:
             reply = refuse(refusal)
-            if key.key is not None:
-                self.refused.append((key, reply))
+            self.claims.answer(key, reply)
             return reply
         assert intent is not None and charge is not None
         refund = self._reserve(intent, charge, wish)

@@ -9,7 +9,7 @@ import msgspec
 
 from guilder.core import ids
 from guilder.platform import context, telemetry
-from guilder.platform.db import Tx
+from guilder.platform.db import Database, Tx
 from guilder.platform.sql import load
 
 Q = load(__package__)
@@ -26,14 +26,14 @@ class Case:
     evidence: dict[str, Any]
 
 
-async def open_many(tx: Tx, cases: Sequence[Case]) -> None:
-    """Open the cases, or count them again."""
+def open_many(tx: Tx, cases: Sequence[Case]) -> None:
+    """Have the cases opened, or counted again, with this transaction."""
     unique = {(c.book_id, c.kind, c.subject): c for c in cases}
     if not unique:
         return
     ordered = [unique[k] for k in sorted(unique, key=lambda k: (k[0].bytes, k[1], k[2]))]
     root = context.current().root_id
-    await tx.run(
+    tx.write(
         Q.open_cases,
         [c.book_id for c in ordered],
         [ids.new_id() for _ in ordered],
@@ -45,3 +45,12 @@ async def open_many(tx: Tx, cases: Sequence[Case]) -> None:
     )
     for c in ordered:
         telemetry.CASES.labels(c.kind).inc()
+
+
+async def open_one(db: Database, found: Case) -> None:
+    """Open a case in a commit of its own."""
+
+    async def work(tx: Tx) -> None:
+        open_many(tx, [found])
+
+    await db.transact(work)

@@ -12,6 +12,8 @@ Promises.
     D3  Nothing outside the database is awaited inside a transaction: `outside()` refuses there, and whoever calls a channel
         or a merchant calls it first.
     D4  Session state is never set on pooled connections, only SET LOCAL.
+    D5  What was handed to `Tx.write` is in the database before anything later is read, and before COMMIT; until then it waits for
+        company, and what waits together goes as one statement, in one round trip.
 
 READ COMMITTED throughout: what depends on a lock is read in a later statement than the one that took it.
 """
@@ -29,7 +31,7 @@ import asyncpg
 from guilder.core import ids
 from guilder.core.check import must
 from guilder.core.errors import Busy, Unknown
-from guilder.platform.sql import Query, load
+from guilder.platform.sql import Query, load, together
 
 Q = load(__package__)
 T = TypeVar("T")
@@ -86,26 +88,53 @@ class CommitUnknown(Unknown):
 class Tx:
     """A transaction in progress.  Pass it down; never keep it."""
 
-    __slots__ = ("_connection", "wakes")
+    __slots__ = ("_args", "_connection", "_queries", "wakes")
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+        self._queries: list[Query] = []  # writes that wait, and their parameters
+        self._args: list[object] = []
         self.wakes: set[str] = set()  # wake-ups to send with the commit, see outbox
+
+    def write(self, query: Query, *args: object) -> None:
+        """Have `query` run, for its effect, together with other writes (D5).  None of them sees what the others do: they may not touch
+        the same row."""
+        self._queries.append(query)
+        self._args.extend(args)
+
+    async def flush(self) -> None:
+        """Run what waits."""
+        if self._queries:
+            await self._written()
+
+    async def written(self, query: Query, *args: object) -> list[Row]:
+        """Run `query`, itself a write, together with what waits; the rows that it returns."""
+        self.write(query, *args)
+        return await self._written()
+
+    async def _written(self) -> list[Row]:
+        text, args = together(tuple(self._queries)), self._args
+        self._queries, self._args = [], []
+        return await self._connection.fetch(text, *args)
 
     async def rows(self, query: Query, *args: object) -> list[Row]:
         """All rows of `query`."""
+        await self.flush()
         return await self._connection.fetch(query.text, *args)
 
     async def row(self, query: Query, *args: object) -> Row | None:
         """The first row of `query`, if any."""
+        await self.flush()
         return await self._connection.fetchrow(query.text, *args)
 
     async def value(self, query: Query, *args: object) -> Any:
         """The first column of the first row of `query`."""
+        await self.flush()
         return await self._connection.fetchval(query.text, *args)
 
     async def run(self, query: Query, *args: object) -> None:
-        """Run `query` for its effect."""
+        """Run `query` for its effect, now."""
+        await self.flush()
         await self._connection.execute(query.text, *args)
 
 
@@ -222,6 +251,7 @@ class Database:
             await connection.execute(f"BEGIN; SET LOCAL lock_timeout = {lock_timeout_ms:d}{off}")
             tx = Tx(connection)
             result = await work(tx)
+            await tx.flush()
             wake = "".join(f"; NOTIFY {name}" for name in sorted(tx.wakes))
             return result, f"INSERT INTO platform.commit_mark (id) VALUES ('{mark}'){wake}; COMMIT"  # noqa: S608 - a UUID of ours
         except BaseException:

@@ -75,6 +75,7 @@ class Fresh:
     """Nobody ran this yet: the key is ours."""
 
 
+_Row = tuple[Key, str, UUID | None, int | None, bytes | None]
 Found = Reply | Resume | Fresh | GuilderError
 Do = Callable[[Tx, list[I]], Awaitable[Sequence[Reply | GuilderError]]]
 Render = Callable[[GuilderError], Reply]
@@ -100,7 +101,7 @@ async def once_many(tx: Tx, asked: Sequence[Asked[I]], do: Do[I], refuse: Render
         done = await do(tx, [asked[i].item for i in fresh])
         for i, result in zip(fresh, done, strict=True):
             answers[i] = refuse(result) if isinstance(result, Rejected) else result
-        await _store(tx, [(asked[i].key, a) for i in fresh if isinstance(a := answers[i], Reply)])
+        store_answers(tx, [(asked[i].key, a) for i in fresh if isinstance(a := answers[i], Reply)])
     for i, earlier in twins.items():
         same = asked[i].key.fingerprint == asked[earlier].key.fingerprint
         answers[i] = _replayed(answers[earlier]) if same else KeyReused()
@@ -134,20 +135,25 @@ async def look_many(tx: Tx, keys: Sequence[Key]) -> list[Found]:
 class Claims:
     """Keys that a batch of begins claims; stored together at its end."""
 
-    rows: list[tuple[Key, UUID]] = field(default_factory=list)
+    rows: list[_Row] = field(default_factory=list)
 
     def claim(self, key: Key, subject: UUID) -> None:
         """Note that `subject` runs under `key`."""
-        if key.key is not None:
-            self.rows.append((key, subject))
+        self.rows.append((key, "running", subject, None, None))
 
-    async def store(self, tx: Tx) -> None:
-        """Write the claims.  Raises Conflict (the batch runs again) if another process was faster."""
-        await _insert(tx, [(key, "running", subject, None, None) for key, subject in self.rows])
+    def answer(self, key: Key, reply: Reply) -> None:
+        """Note the answer of a key that never ran: its begin was refused."""
+        self.rows.append((key, "done", None, reply.status, reply.body))
+
+    def store(self, tx: Tx) -> None:
+        """Have them written.  If another process was faster the transaction ends in Conflict, and the batch runs again."""
+        _insert(tx, self.rows)
 
 
 async def take_over(tx: Tx, keys: Sequence[Key]) -> set[tuple[UUID, str]]:
     """Take keys whose lease is over; those that came back are ours."""
+    if not keys:
+        return set()
     rows = await tx.rows(Q.take_over_answers, [k.book_id for k in keys], [k.key for k in keys], LEASE_S, RUNNER, DEAD_S)
     return {(r["book_id"], r["key"]) for r in rows}
 
@@ -165,11 +171,12 @@ async def beat(db: Database) -> None:
 
 
 async def finish_many(tx: Tx, answers: Sequence[tuple[Key, Reply]]) -> set[tuple[UUID, str]]:
-    """Store the answers of keys that this process runs (I3), and say which: one that was taken over keeps its new runner."""
+    """Store the answers of keys that this process runs (I3), with all that waits to be written, and say which: one that was taken
+    over keeps its new runner."""
     answers = sorted((a for a in answers if a[0].key is not None), key=lambda a: (a[0].book_id, a[0].key or ""))
     if not answers:
         return set()
-    finished = await tx.rows(
+    finished = await tx.written(
         Q.finish_answers,
         [k.book_id for k, _ in answers],
         [k.key for k, _ in answers],
@@ -185,23 +192,19 @@ async def release(tx: Tx, keys: Sequence[Key]) -> None:
     await tx.run(Q.release_answers, [k.book_id for k in keys], [k.key for k in keys], RUNNER)
 
 
-async def store_refused(tx: Tx, refused: Sequence[tuple[Key, Reply]]) -> None:
-    """Store answers of keys that never ran (a begin that was refused)."""
-    await _store(tx, refused)
+def store_answers(tx: Tx, answers: Sequence[tuple[Key, Reply]]) -> None:
+    """Have the answers of new keys written."""
+    _insert(tx, [(k, "done", None, r.status, r.body) for k, r in answers])
 
 
-async def _store(tx: Tx, answers: Sequence[tuple[Key, Reply]]) -> None:
-    await _insert(tx, [(k, "done", None, r.status, r.body) for k, r in answers])
-
-
-async def _insert(tx: Tx, rows: Sequence[tuple[Key, str, UUID | None, int | None, bytes | None]]) -> None:
+def _insert(tx: Tx, rows: Sequence[_Row]) -> None:
     rows = [r for r in rows if r[0].key is not None]
     if not rows:
         return
     keys = [r[0] for r in rows]
     if len({(k.book_id, k.key) for k in keys}) != len(keys):
         raise Conflict("one key twice among the claims of a batch")
-    await tx.run(
+    tx.write(
         Q.insert_answers,
         [k.book_id for k in keys],
         [k.key for k in keys],

@@ -61,7 +61,7 @@ async def once(call: Call, work: Callable[[Tx], Awaitable[msgspec.Struct]]) -> A
         if isinstance(found, GuilderError):
             raise _Known(found)
         reply = Reply(200, encode(await work(tx)))
-        await idempotency.store_refused(tx, [(key, reply)])
+        idempotency.store_answers(tx, [(key, reply)])
         return reply
 
     for _ in range(3):
@@ -93,7 +93,7 @@ async def _store_refusal(db: Database, key: Key, refusal: Rejected) -> Reply:
         [found] = await idempotency.look_many(tx, [key])
         if isinstance(found, Reply):
             return found
-        await idempotency.store_refused(tx, [(key, reply)])
+        idempotency.store_answers(tx, [(key, reply)])
         return reply
 
     try:

@@ -1,6 +1,6 @@
 """Events: said in the commit that makes them true, heard at least once by whoever subscribes.
 
-    await emit(tx, [Event(...)])                      # a use case, at the end of its batch
+    emit(tx, [Event(...)])                      # a use case, at the end of its batch
     SUBSCRIPTIONS = [Subscription("notify", "*", handle_many)]
 
 `emit` writes each event once and a row per subscriber that wants it.  A worker claims rows with SKIP LOCKED (never by
@@ -91,30 +91,23 @@ def _wanted_by(type: str) -> tuple[str, ...]:
     return tuple(s.name for s in _subscriptions.values() if any(fnmatchcase(type, t) for t in s.types))
 
 
-async def emit(tx: Tx, events: Sequence[Event]) -> list[UUID]:
-    """Write the events, in order, and wake whoever waits for them when the transaction commits."""
+def emit(tx: Tx, events: Sequence[Event]) -> list[UUID]:
+    """Have the events written, in order, and whoever waits for them woken when the transaction commits."""
     if not events:
         return []
     made = [ids.new_id() for _ in events]
-    await tx.run(
+    tx.write(
         Q.insert_events,
-        [e.book_id for e in events],
-        made,
-        [e.type for e in events],
-        [e.object_id for e in events],
-        [e.object_version for e in events],
-        [e.data for e in events],
-        [e.previous for e in events],
-        [e.request_id for e in events],
-        [e.idempotency_key for e in events],
-        [e.root_id for e in events],
-        [e.business_line for e in events],
-        [e.at for e in events],
-    )
+        [
+            (e.book_id, id, e.type, e.object_id, e.object_version, e.data, e.previous, e.request_id, e.idempotency_key, e.root_id,
+             e.business_line, e.at)
+            for e, id in zip(events, made, strict=True)
+        ],
+    )  # fmt: skip
     wanted = [(name, e.book_id, id) for e, id in zip(events, made, strict=True) for name in _wanted_by(e.type)]
     if wanted:
         names, books, event_ids = zip(*wanted, strict=True)
-        await tx.run(Q.insert_outbox, names, books, event_ids)
+        tx.write(Q.insert_outbox, names, books, event_ids)
         tx.wakes.add(WAKE)
     return made
 
@@ -130,7 +123,7 @@ async def drain(db: Database, subscription: Subscription, limit: int = BATCH) ->
             reach("ob.claimed")
             with context.use(context.carry_on(rows[0]["root_id"], actor=f"outbox:{subscription.name}", env=db.name)):
                 await subscription.handle(tx, [heard(r) for r in rows])
-            await tx.run(Q.delete_outbox, subscription.name, claimed)
+            tx.write(Q.delete_outbox, subscription.name, claimed)
             reach("ob.before_mark")
 
     try:

@@ -59,10 +59,7 @@ DELETE FROM platform.answer
         WHERE created_at < now() - make_interval(days => $1) AND state = 'done' LIMIT 5000)
 
 -- name: insert_events
-INSERT INTO platform.event (book_id, id, type, object_id, object_version, data, previous, request_id, idempotency_key,
-                            root_id, business_line, created_at)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::int[], $6::text[], $7::text[], $8::text[],
-                     $9::text[], $10::uuid[], $11::text[], $12::timestamptz[])
+INSERT INTO platform.event SELECT * FROM unnest($1::platform.event[])
 
 -- name: insert_outbox
 INSERT INTO platform.outbox (subscriber, book_id, event_id)
@@ -94,10 +91,7 @@ UPDATE platform.outbox
 SELECT count(*), coalesce(extract(epoch FROM now() - min(run_at)), 0)::float8 AS age_s FROM platform.outbox
 
 -- name: insert_wire_messages
-INSERT INTO platform.wire_message (book_id, id, exchange_id, about, channel_account_id, op, direction, method, url, status,
-                                   headers, body, outcome, took_ms, root_id, at)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::text[],
-                     $10::int[], $11::text[], $12::bytea[], $13::text[], $14::int[], $15::uuid[], $16::timestamptz[])
+INSERT INTO platform.wire_message SELECT * FROM unnest($1::platform.wire_message[])
 
 -- name: open_cases
 -- One case per subject and kind: evidence that comes again does not open it twice.

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+_PARAMETER = re.compile(r"\$(\d+)")
 _NAME = re.compile(r"^-- name: (\w+)[ \t]*$", re.MULTILINE)
 
 
@@ -28,6 +29,26 @@ def walked(query: Query, upwards: bool) -> Query:
         return query
     head, _, tail = query.text.rpartition(" DESC")
     return Query(f"{query.name} upwards", f"{head} ASC{tail}")
+
+
+@cache
+def together(queries: tuple[Query, ...]) -> str:
+    """Several writes as one statement, their parameters one after the other.  It returns what the last returns."""
+    *others, last = queries
+    begun, parts = 0, []
+    for number, query in enumerate(others):
+        parts.append(f"w{number} AS (\n{_shifted(query.text, begun)}\n)")
+        begun += _parameters(query.text)
+    ending = _shifted(last.text, begun)
+    return f"WITH {', '.join(parts)}\n{ending}" if parts else ending
+
+
+def _parameters(text: str) -> int:
+    return max((int(n) for n in _PARAMETER.findall(text)), default=0)
+
+
+def _shifted(text: str, by: int) -> str:
+    return _PARAMETER.sub(lambda found: f"${int(found[1]) + by}", text) if by else text
 
 
 class Queries:

@@ -190,25 +190,14 @@ class Wire:
 
 async def write_messages(tx: Tx, messages: list[Message]) -> Sequence[None]:
     """The journal lane's work: one insert for the whole batch."""
-    await tx.run(
+    tx.write(
         Q.insert_wire_messages,
-        [m.about.book_id for m in messages],
-        [ids.new_id() for _ in messages],
-        [m.exchange_id for m in messages],
-        [m.about.about for m in messages],
-        [m.about.channel_account_id for m in messages],
-        [m.about.op for m in messages],
-        [m.direction for m in messages],
-        [m.method for m in messages],
-        [m.url for m in messages],
-        [m.status for m in messages],
-        [m.headers for m in messages],
-        [m.body for m in messages],
-        [m.outcome for m in messages],
-        [m.took_ms for m in messages],
-        [m.root_id for m in messages],
-        [m.at for m in messages],
-    )
+        [
+            (m.about.book_id, ids.new_id(), m.exchange_id, m.about.about, m.about.channel_account_id, m.about.op, m.direction, m.method,
+             m.url, m.status, m.headers, m.body, m.outcome, m.took_ms, m.root_id, m.at)
+            for m in messages
+        ],
+    )  # fmt: skip
     return [None] * len(messages)
 
 

@@ -40,7 +40,7 @@ async def note_corrupt(rt: Env, account: ChannelAccount, day: date, error: State
     evidence: dict[str, Any] = {"channel_account": ids.show("ca", account.id), "day": str(day), "error": str(error)}
     summary = f"{account.info.code} gave a file of {day} that cannot be believed: {error}"
     found = Case(account.id, "statement_corrupt", f"{ids.show('ca', account.id)} {day}", summary, evidence)
-    await rt.db.transact(lambda tx: case.open_many(tx, [found]))
+    await case.open_one(rt.db, found)
 
 
 def _empty(account: ChannelAccount, day: date) -> Statement:

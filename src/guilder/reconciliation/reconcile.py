@@ -82,4 +82,4 @@ async def _note_breaks(rt: Env, account: ChannelAccount, found: Report) -> None:
     summary = f"{found.open} breaks in the statement of {account.info.code} for {found.day}"
     subject = f"{ids.show('ca', account.id)} {found.day} version {found.version}"
     one = Case(account.book_id, "statement_breaks", subject, summary, evidence)
-    await rt.db.transact(lambda tx: case.open_many(tx, [one]))
+    await case.open_one(rt.db, one)
