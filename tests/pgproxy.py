@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 COMMIT = b"COMMIT\x00"
+ONLY = b"(only)"  # in a parameter: this statement is its whole transaction, and commits it
 Cut = Literal["before", "at once", "after"]
 
 
@@ -33,7 +34,8 @@ class Proxy:
         down = asyncio.create_task(self._down(up_reader, writer))
         try:
             while data := await reader.read(65_536):
-                cut = self.cut if data.endswith(COMMIT) else None
+                commits = data.endswith(COMMIT) or (data.startswith(b"B") and ONLY in data)
+                cut = self.cut if commits else None
                 if cut is not None:
                     self.cut, self.cuts = None, self.cuts + 1
                 if cut == "after":

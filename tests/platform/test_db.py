@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
+import pgproxy
 from guilder.core import ids
 from guilder.core.check import Impossible
 from guilder.platform import db as database
@@ -49,10 +50,16 @@ async def far(proxy: Proxy) -> AsyncIterator[Database]:
     await pool.close()
 
 
+ONLY = pgproxy.ONLY.decode()
+
+
 def noting(name: str, runs: list[str]) -> Callable[[Tx], Awaitable[str]]:
     async def work(tx: Tx) -> str:
         runs.append(name)
-        await tx.run(NOTE, name)
+        if name.endswith(ONLY):
+            tx.write(NOTE, name)
+        else:
+            await tx.run(NOTE, name)
         return name
 
     return work
@@ -97,12 +104,14 @@ async def test_D1_a_connection_that_dies_in_the_work_is_lost_and_nothing_is_comm
     assert await db.transact(noting(name, [])) == name, "the pool has another"
 
 
+@pytest.mark.parametrize("only", ["", ONLY])
 @pytest.mark.parametrize(("cut", "ends"), [("before", "lost"), ("after", "committed"), ("at once", "either")])
 async def test_D2_a_lost_answer_to_commit_is_resolved_by_its_mark(
-    far: Database, db: Database, proxy: Proxy, name: str, cut: Cut, ends: str
+    far: Database, db: Database, proxy: Proxy, name: str, cut: Cut, ends: str, only: str
 ) -> None:
     runs: list[str] = []
     proxy.cut = cut
+    name += only
 
     try:
         answer = await far.transact(noting(name, runs))
@@ -119,7 +128,7 @@ async def test_D2_many_at_once_cut_at_random(place: Place, db: Database, proxy: 
     rng, told = random.Random(7), dict[str, bool]()
 
     async def one(n: int) -> None:
-        key = f"{name} {n}"
+        key = f"{name} {n}" + rng.choice(("", ONLY))
         proxy.cut = rng.choice((None, "before", "at once", "after"))
         try:
             told[key] = await far.transact(noting(key, [])) == key
@@ -135,12 +144,15 @@ async def test_D2_many_at_once_cut_at_random(place: Place, db: Database, proxy: 
     assert proxy.cuts >= 5
 
 
+@pytest.mark.parametrize("only", ["", ONLY])
 @pytest.mark.parametrize("cut", ["before", "after"])
 async def test_D2_a_database_that_stays_away_leaves_it_unknown(
-    far: Database, db: Database, proxy: Proxy, name: str, cut: Cut
+    far: Database, db: Database, proxy: Proxy, name: str, cut: Cut, only: str
 ) -> None:
+    name += only
+
     async def work(tx: Tx) -> None:
-        await tx.run(NOTE, name)
+        await noting(name, [])(tx)
         proxy.cut, proxy.away = cut, True
 
     with pytest.raises(CommitUnknown):
@@ -191,8 +203,38 @@ async def test_D4_nothing_stays_on_a_pooled_connection(place: Place) -> None:
 
     assert await pool.transact(look, durable=False, lock_timeout_ms=50) == ("off", "50ms")
     assert await pool.transact(look) == ("on", "2s")
-    assert await pool.value(Query("lock_timeout", "SHOW lock_timeout")) == "0"
+    assert await pool.value(Query("lock_timeout", "SHOW lock_timeout")) == "2s"
     await pool.close()
+
+
+async def test_D5_what_waits_is_seen_by_what_is_read_later(db: Database, name: str) -> None:
+    async def work(tx: Tx) -> tuple[int, int]:
+        tx.write(NOTE, name + " 1")
+        tx.write(NOTE, name + " 2")
+        seen = await tx.value(NOTES, name)
+        tx.write(NOTE, name + " 3")
+        return seen, await tx.value(NOTES, name)
+
+    assert await db.transact(work) == (2, 3)
+
+
+async def test_D5_a_transaction_that_reads_nothing_is_refused_whole_and_leaves_its_connection_clean(
+    place: Place, name: str
+) -> None:
+    pool = await Database("one", place.dsn(), size=1).open()
+
+    async def work(tx: Tx) -> None:
+        tx.write(NOTE, name + " 1")
+        tx.write(NOTE, name)
+
+    try:
+        await pool.transact(noting(name + ONLY, []))
+        await pool.transact(noting(name, []))
+        with pytest.raises(Conflict):
+            await pool.transact(work)
+        assert await pool.value(NOTES, name) == 2, "and nothing of the refused one"
+    finally:
+        await pool.close()
 
 
 async def test_a_key_taken_meanwhile_is_a_conflict(db: Database, name: str) -> None:

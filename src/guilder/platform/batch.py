@@ -106,17 +106,18 @@ class Lane(Generic[I, O]):
                 company = len(queue) >= CROWD
                 taken = [queue.popleft() for _ in range(min(len(queue), self._limits.size))]
                 telemetry.BATCH.labels(self.name).observe(len(taken))
-                await self._run(taken, again=True)
+                await self._run(taken, again=True, hopeful=True)
         finally:
             self._company[index] = time.monotonic() + COMPANY_S if company else 0.0
             self._running[index] = None
 
-    async def _run(self, taken: list[tuple[I, "asyncio.Future[O]"]], *, again: bool) -> None:
+    async def _run(self, taken: list[tuple[I, "asyncio.Future[O]"]], *, again: bool, hopeful: bool = False) -> None:
         try:
             results = await self._db.transact(
                 lambda tx: self._checked(tx, [item for item, _ in taken]),
                 lock_timeout_ms=50 if len(taken) > 1 else 2000,
                 durable=self._durable,
+                hopeful=hopeful,
             )
         except CommitUnknown:
             return _answer(taken, Unknown())

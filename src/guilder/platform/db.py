@@ -6,14 +6,15 @@
 Promises.
 
     D1  What `transact` returned is committed.  What it raised (other than CommitUnknown) left nothing behind.
-    D2  A COMMIT whose answer was lost is resolved by its mark: every transaction writes a mark as its last act, and
+    D2  A COMMIT whose answer was lost is resolved by its mark: every durable transaction writes a mark as its last act, and
         after a lost answer a new connection writes the same mark: that waits for the old transaction, and succeeds only if
         it was rolled back.  Nothing is re-run blindly.
     D3  Nothing outside the database is awaited inside a transaction: `outside()` refuses there, and whoever calls a channel
         or a merchant calls it first.
     D4  Session state is never set on pooled connections, only SET LOCAL.
     D5  What was handed to `Tx.write` is in the database before anything later is read, and before COMMIT; until then it waits for
-        company, and what waits together goes as one statement, in one round trip.
+        company, and what waits together goes as one statement, in one round trip.  A transaction that reads nothing is that one
+        statement, mark and wake-ups included: no BEGIN, no COMMIT.
 
 READ COMMITTED throughout: what depends on a lock is read in a later statement than the one that took it.
 """
@@ -21,9 +22,10 @@ READ COMMITTED throughout: what depends on a lock is read in a later statement t
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Any, TypeVar
 
 import asyncpg
@@ -39,6 +41,7 @@ log = logging.getLogger("guilder.db")
 
 Row = asyncpg.Record
 
+LOCK_TIMEOUT_MS = 2000
 # Hot statements find a batch's rows by key.  On tables that were empty when they were first planned PostgreSQL would rather read the whole
 # table, and keep that plan while it grows: so their plans are pinned to the indexes.  `plan_freely` is for those that read everything.
 _PLANS = {
@@ -47,6 +50,7 @@ _PLANS = {
     "enable_mergejoin": "off",
     "plan_cache_mode": "force_generic_plan",
     "jit": "off",
+    "lock_timeout": str(LOCK_TIMEOUT_MS),
 }
 DriverError = asyncpg.PostgresError  # what opening a database may raise: no such one, no such role, a wrong password
 
@@ -86,15 +90,32 @@ class CommitUnknown(Unknown):
 
 
 class Tx:
-    """A transaction in progress.  Pass it down; never keep it."""
+    """A transaction in progress.  Pass it down; never keep it.
 
-    __slots__ = ("_args", "_connection", "_queries", "wakes")
+    `hopeful`: this is the first run of its work, and what unique keys will find out need not be looked up before: a Conflict runs the
+    work again, and then it looks.
+    """
 
-    def __init__(self, connection: Any) -> None:
+    __slots__ = ("_args", "_begin", "_connection", "_queries", "hopeful", "wakes")
+
+    def __init__(self, connection: Any, begin: str = "", *, hopeful: bool = False) -> None:
         self._connection = connection
+        self._begin = begin  # what opens it, until something was read
         self._queries: list[Query] = []  # writes that wait, and their parameters
         self._args: list[object] = []
+        self.hopeful = hopeful
         self.wakes: set[str] = set()  # wake-ups to send with the commit, see outbox
+
+    @property
+    def opened(self) -> bool:
+        """Whether the database knows of it already."""
+        return not self._begin
+
+    async def _open(self) -> Any:
+        if self._begin:
+            await self._connection.execute(self._begin)
+            self._begin = ""
+        return self._connection
 
     def write(self, query: Query, *args: object) -> None:
         """Have `query` run, for its effect, together with other writes (D5).  None of them sees what the others do: they may not touch
@@ -113,29 +134,51 @@ class Tx:
         return await self._written()
 
     async def _written(self) -> list[Row]:
+        connection = await self._open()
         text, args = together(tuple(self._queries)), self._args
         self._queries, self._args = [], []
-        return await self._connection.fetch(text, *args)
+        return await connection.fetch(text, *args)
 
     async def rows(self, query: Query, *args: object) -> list[Row]:
         """All rows of `query`."""
         await self.flush()
-        return await self._connection.fetch(query.text, *args)
+        return await (await self._open()).fetch(query.text, *args)
 
     async def row(self, query: Query, *args: object) -> Row | None:
         """The first row of `query`, if any."""
         await self.flush()
-        return await self._connection.fetchrow(query.text, *args)
+        return await (await self._open()).fetchrow(query.text, *args)
 
     async def value(self, query: Query, *args: object) -> Any:
         """The first column of the first row of `query`."""
         await self.flush()
-        return await self._connection.fetchval(query.text, *args)
+        return await (await self._open()).fetchval(query.text, *args)
 
     async def run(self, query: Query, *args: object) -> None:
         """Run `query` for its effect, now."""
         await self.flush()
-        await self._connection.execute(query.text, *args)
+        await (await self._open()).execute(query.text, *args)
+
+    async def commit(self, mark: object, *, durable: bool) -> None:
+        """End it, with its mark and wake-ups.  Everything in this is one message: it is done, or it is not."""
+        if self.opened:
+            marked = f"INSERT INTO platform.commit_mark (id) VALUES ('{mark}'); " if durable else ""  # noqa: S608 - a UUID of ours
+            wake = "".join(f"NOTIFY {name}; " for name in sorted(self.wakes))
+            await self._connection.execute(f"{marked}{wake}COMMIT")
+        elif self._queries or self.wakes:
+            if durable:
+                self.write(Q.mark_commit, mark)
+            self.write(_ending(frozenset(self.wakes), durable))
+            await self._connection.fetch(together(tuple(self._queries)), *self._args)
+
+
+@cache
+def _ending(wakes: frozenset[str], durable: bool) -> Query:
+    """What ends a transaction of one statement."""
+    calls = [f"pg_notify('{name}', '')" for name in sorted(wakes)]
+    if not durable:
+        calls.append("set_config('synchronous_commit', 'off', true)")
+    return Query("ending", f"SELECT {', '.join(calls) or '1'}")
 
 
 async def plan_freely(tx: Tx) -> None:
@@ -151,6 +194,17 @@ def _drop(connection: Any) -> None:
     """End a connection that nobody may use again.  One that broke by itself has left the pool already, and says so."""
     with contextlib.suppress(asyncpg.InterfaceError):
         connection.terminate()
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """The driver's refusals as ours."""
+    try:
+        yield
+    except asyncpg.UniqueViolationError as error:
+        raise Conflict(str(error)) from error
+    except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
+        raise Contended(str(error)) from error
 
 
 class Database:
@@ -206,59 +260,60 @@ class Database:
             return await connection.fetchval(query.text, *args)
 
     async def transact(
-        self, work: Callable[[Tx], Awaitable[T]], *, lock_timeout_ms: int = 2000, durable: bool = True
+        self,
+        work: Callable[[Tx], Awaitable[T]],
+        *,
+        lock_timeout_ms: int = LOCK_TIMEOUT_MS,
+        durable: bool = True,
+        hopeful: bool = False,
     ) -> T:
         """Run `work` in one transaction and commit it (D1, D2).
 
-        `durable=False` does not wait for the disk: for records whose loss in a power cut costs evidence, never money.
-        Raises Conflict, Contended, Lost, CommitUnknown and whatever `work` raises.
+        `durable=False` does not wait for the disk: for records whose loss in a power cut costs evidence, never money.  `hopeful`: see
+        Tx.  Raises Conflict, Contended, Lost, CommitUnknown and whatever `work` raises.
         """
         must(not _inside.get(), "transactions do not nest")
         mark = ids.new_id()
+        off = "" if durable else "; SET LOCAL synchronous_commit = off"
         async with self._connection() as connection:
+            tx = Tx(connection, f"BEGIN; SET LOCAL lock_timeout = {lock_timeout_ms:d}{off}", hopeful=hopeful)
             token = _inside.set(True)
             try:
-                result, ending = await self._work(connection, work, lock_timeout_ms, durable, mark)
-            except asyncpg.UniqueViolationError as error:
-                raise Conflict(str(error)) from error
-            except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
-                raise Contended(str(error)) from error
+                with _told():
+                    result = await self._work(connection, tx, work)
             except _GONE as error:
                 raise Lost(str(error)) from error
             finally:
                 _inside.reset(token)
             try:
-                await connection.execute(ending)
+                with _told():
+                    await tx.commit(mark, durable=durable)
                 return result
             except _GONE as error:
                 _drop(connection)
                 cause = error
-            except (
-                BaseException
-            ):  # called off in the middle of it: whoever takes this connection next must find it clean
-                _drop(connection)
+            except BaseException as error:
+                refused = isinstance(error, DatabaseError | asyncpg.PostgresError) and not tx.opened
+                if not refused:  # called off in the middle: whoever takes this connection next must find it clean
+                    _drop(connection)
                 raise
-        if await self._committed(mark):
+        if durable and await self._committed(mark):
             return result
         raise Lost(f"the connection went away at COMMIT, and the transaction was rolled back: {cause}")
 
-    async def _work(
-        self, connection: Any, work: Callable[[Tx], Awaitable[T]], lock_timeout_ms: int, durable: bool, mark: object
-    ) -> tuple[T, str]:
-        """What `work` returned, and the last message of the transaction: mark, wake-ups and COMMIT in one round trip."""
-        off = "" if durable else "; SET LOCAL synchronous_commit = off"
+    async def _work(self, connection: Any, tx: Tx, work: Callable[[Tx], Awaitable[T]]) -> T:
+        """What `work` returned.  Of an open transaction everything is written then, and only COMMIT is to come."""
         try:
-            await connection.execute(f"BEGIN; SET LOCAL lock_timeout = {lock_timeout_ms:d}{off}")
-            tx = Tx(connection)
             result = await work(tx)
-            await tx.flush()
-            wake = "".join(f"; NOTIFY {name}" for name in sorted(tx.wakes))
-            return result, f"INSERT INTO platform.commit_mark (id) VALUES ('{mark}'){wake}; COMMIT"  # noqa: S608 - a UUID of ours
+            if tx.opened:
+                await tx.flush()
+            return result
         except BaseException:
-            try:
-                await asyncio.shield(connection.execute("ROLLBACK"))
-            except BaseException:
-                _drop(connection)
+            if tx.opened:
+                try:
+                    await asyncio.shield(connection.execute("ROLLBACK"))
+                except BaseException:
+                    _drop(connection)
             raise
 
     async def _committed(self, mark: object) -> bool:

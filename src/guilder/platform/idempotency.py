@@ -109,9 +109,11 @@ async def once_many(tx: Tx, asked: Sequence[Asked[I]], do: Do[I], refuse: Render
 
 
 async def look_many(tx: Tx, keys: Sequence[Key]) -> list[Found]:
-    """What is known of each key: its answer, that it runs elsewhere, that it may be taken over, or nothing."""
+    """What is known of each key: its answer, that it runs elsewhere, that it may be taken over, or nothing.
+
+    A hopeful transaction takes every key for new: whoever runs it writes it down, and that is a Conflict if it is not."""
     named = [k for k in keys if k.key is not None]
-    if not named:
+    if not named or tx.hopeful:
         return [Fresh() for _ in keys]
     rows = await tx.rows(Q.find_answers, [k.book_id for k in named], [k.key for k in named], DEAD_S)
     there = {(r["book_id"], r["key"]): r for r in rows}

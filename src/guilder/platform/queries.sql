@@ -1,3 +1,6 @@
+-- name: mark_commit
+INSERT INTO platform.commit_mark (id) VALUES ($1)
+
 -- name: settle_commit_mark
 -- Waits for the transaction that wrote the mark, if it is still under way.  A row comes back only if it was rolled back; and
 -- then it can never be committed any more, for the mark is taken.
