@@ -8,7 +8,7 @@ from guilder.payments import api_intents, api_methods, api_refunds, sweep
 from guilder.payments import events as payments_events
 from guilder.platform import housekeeping
 from guilder.platform.jobs import Kind, Loop
-from guilder.platform.outbox import Subscription
+from guilder.platform.outbox import Subscription, Witness
 from guilder.platform.web import Resource, Route
 from guilder.reconciliation import jobs as reconciliation_jobs
 
@@ -25,7 +25,8 @@ ROUTES: tuple[Route, ...] = (
 RESOURCES: tuple[Resource, ...] = (
     *api_refunds.RESOURCES, *merchants_api.RESOURCES, *api_methods.RESOURCES, *cashier.RESOURCES,
 )  # fmt: skip
-SUBSCRIPTIONS: tuple[Subscription, ...] = (*cashier.SUBSCRIPTIONS, *notify.SUBSCRIPTIONS)
+SUBSCRIPTIONS: tuple[Subscription, ...] = (*cashier.SUBSCRIPTIONS,)
+WITNESSES: tuple[Witness, ...] = (*notify.WITNESSES,)
 LOOPS: tuple[Loop, ...] = (
     *sweep.LOOPS, *reconciliation_jobs.LOOPS, *notify.LOOPS, *housekeeping.LOOPS,
 )  # fmt: skip

@@ -56,7 +56,7 @@ async def open_world(settings: Settings) -> AsyncIterator[World]:
     import os
 
     failpoints.arm(os.environ, settings.environments)
-    outbox.register(domains.SUBSCRIPTIONS)
+    outbox.register(domains.SUBSCRIPTIONS, domains.WITNESSES)
     customers.register(domains.CUSTOMER_STEPS)
     keyring = crypto.Keyring.load(settings.encryption_key or None, settings.state_path / "encryption.key")
     control = await Database("control", dsn(settings, CONTROL), size=2).open()

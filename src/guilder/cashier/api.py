@@ -148,7 +148,7 @@ def _payment_of(who: Principal, s: Session, body: CreateSession) -> Intent:
     return Intent(
         s.book_id, s.intent_id, 0, IntentStatus.REQUIRES_PAYMENT_METHOD, s.amount, s.currency, s.customer_id, None, None, s.types,
         None, None, description, metadata, extra, None, None, None, None, None, s.expires_at, who.late_success, s.root_id,
-        s.business_line, s.created_at,
+        s.business_line, s.created_at, origin="checkout",
     )  # fmt: skip
 
 

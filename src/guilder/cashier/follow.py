@@ -48,4 +48,6 @@ def _turn(status: Status, heard: str) -> tuple[Status, str] | None:
     return None
 
 
-SUBSCRIPTIONS = [Subscription("cashier", ("payment_intent.succeeded", "payment_intent.canceled"), handle_many)]
+SUBSCRIPTIONS = [
+    Subscription("cashier", ("payment_intent.succeeded", "payment_intent.canceled"), handle_many, origin="checkout")
+]

@@ -1,13 +1,13 @@
 """Notify: webhooks to merchants, and the events behind them.
 
-    SUBSCRIPTIONS   hears every event and makes its deliveries            (outbox)
+    WITNESSES       make the deliveries of an event, in its own commit    (outbox)
     pump(env, wake) sends them, for ever; wake it at NOTIFY of WAKE       (worker)
     LOOPS           measures the backlog, forgets what is old             (worker)
     ROUTES          /v1/webhook_endpoints, /v1/events                     (API)
 
 Invariants.  Tests carry these names (`test_N3_...`).
 
-    N1  An event makes one delivery for each endpoint that wants it, however often it is heard, and none before it is committed.
+    N1  An event makes one delivery for each endpoint that wants it, in the commit that says it.
     N2  A delivery is made at least once: a try whose result nobody wrote is made again, with the same event id and body.
     N3  Every try carries signatures that `stripe` and `standardwebhooks` verify; during a roll, with either secret.
     N4  No connection leads inside: what was checked is what is connected to, at each try.  See `guard`.
@@ -19,13 +19,13 @@ Invariants.  Tests carry these names (`test_N3_...`).
     N9  A secret is told once, and stored sealed only, the idempotency answer included.
 
 Order.  Deliveries may overtake each other; an event's `object_version` has no gaps per object: sort by it.
-Cost.   Per batch of events one statement; per round of deliveries one to claim, one to settle.
+Cost.   Per batch of events a part of its statement; per round of deliveries one to claim, one to settle.
 """
 
 from guilder.notify.api import ROUTES
 from guilder.notify.courier import POLICY, pump
-from guilder.notify.fan_out import SUBSCRIPTIONS, WAKE
+from guilder.notify.fan_out import WAKE, WITNESSES
 from guilder.notify.jobs import LOOPS
 from guilder.notify.schedule import Policy
 
-__all__ = ["LOOPS", "POLICY", "ROUTES", "SUBSCRIPTIONS", "WAKE", "Policy", "pump"]
+__all__ = ["LOOPS", "POLICY", "ROUTES", "WAKE", "WITNESSES", "Policy", "pump"]

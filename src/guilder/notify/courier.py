@@ -29,7 +29,7 @@ from guilder.notify.send import Sender
 from guilder.notify.settle import settle_many
 from guilder.platform.batch import Lane, Limits
 from guilder.platform.crypto import Keyring, Tampered
-from guilder.platform.db import DatabaseError, Row, Tx
+from guilder.platform.db import DatabaseError, Row
 from guilder.platform.environment import Env
 from guilder.platform.failpoints import reach
 from guilder.platform.sql import load
@@ -92,22 +92,24 @@ class Courier:
     async def _round(self) -> int:
         """Start what is due and has room; how much that was."""
         try:
-            rows = await self._env.db.transact(self._claim, durable=False)
+            rows = await self._claim()
         except DatabaseError as error:
             log.warning("deliveries cannot be claimed: %s", error)
             return 0
         except Exception:
             log.exception("deliveries cannot be claimed")
             return 0
+        if rows:
+            reach("ob.claimed")
         for row in rows:
             self._start(row)
         return len(rows)
 
-    async def _claim(self, tx: Tx) -> list[Row]:
+    async def _claim(self) -> list[Row]:
         policy, now = self._policy, self._now()
         healthy = policy.connections - (self._busy.total() - self._failing)
         failing = policy.failing_connections - self._failing
-        return await tx.rows(
+        return await self._env.db.rows(
             Q.claim_deliveries, now, max(0, healthy), max(0, failing), policy.endpoint_room, policy.failing_room,
             list(self._busy), list(self._busy.values()), now + timedelta(seconds=policy.lease_s),
         )  # fmt: skip

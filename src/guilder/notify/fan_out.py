@@ -1,25 +1,26 @@
-"""Fan out: events become deliveries to the endpoints that want them."""
+"""Fan out: in the very commit that says an event, its deliveries to the endpoints that want it."""
+
+from collections.abc import Sequence
+from uuid import UUID
 
 from guilder.core import clock
 from guilder.platform.db import Tx
-from guilder.platform.outbox import Heard, Subscription
+from guilder.platform.outbox import Event, Witness
 from guilder.platform.sql import load
 
 Q = load(__package__)
-WAKE = "guilder_delivery"  # NOTIFY channel: deliveries are due
+WAKE = "guilder_delivery"  # NOTIFY channel: deliveries are due; the table's trigger sends it
 
 
-async def handle_many(tx: Tx, events: list[Heard]) -> None:
-    """Make the deliveries of a batch of events, in one statement; heard twice, it makes them once (N1)."""
-    made = await tx.rows(
+def see(tx: Tx, said: Sequence[tuple[UUID, Event]]) -> None:
+    """Have the deliveries of a batch of events made."""
+    tx.write(
         Q.insert_deliveries,
-        [e.book_id for e in events],
-        [e.id for e in events],
-        [e.type for e in events],
+        [e.book_id for _, e in said],
+        [id for id, _ in said],
+        [e.type for _, e in said],
         clock.now(),
     )
-    if made:
-        tx.wakes.add(WAKE)
 
 
-SUBSCRIPTIONS = [Subscription("notify", ("*",), handle_many)]
+WITNESSES = [Witness("notify", see)]

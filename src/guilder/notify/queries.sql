@@ -5,9 +5,9 @@ SELECT e.book_id, e.id, k.event_id, count(*) OVER (PARTITION BY k.event_id), $4,
   FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS k (book_id, event_id, type)
   JOIN notify.endpoint e ON e.book_id = k.book_id AND e.status = 'enabled' AND e.enabled_events && ARRAY['*', k.type]
     ON CONFLICT DO NOTHING
-RETURNING 1
 
 -- name: claim_deliveries
+-- One statement is the whole transaction, and does not wait for the disk: a claim that a power cut takes away is made again.
 -- Endpoint by endpoint, so that the backlog of one is never walked through to find the others' deliveries: `waiting` finds
 -- each endpoint that has anything pending by one probe of the index.  An endpoint gets $4 (one that is failing: $5) less what
 -- of it is under way ($6, $7); all healthy ones together $2, all failing ones $3.
@@ -41,23 +41,19 @@ UPDATE notify.delivery d
  WHERE place <= CASE WHEN due.failing THEN $3::int ELSE $2::int END
    AND d.book_id = due.book_id AND d.endpoint_id = due.endpoint_id AND d.event_id = due.event_id
 RETURNING d.book_id, d.endpoint_id, d.event_id, d.tries, d.fence, d.siblings, due.url, due.secret, due.old_secret, due.failing,
-          v.type, v.object_version, v.data, v.previous, v.request_id, v.idempotency_key, v.root_id, v.business_line, v.created_at
+          v.type, v.object_version, v.data, v.previous, v.request_id, v.idempotency_key, v.root_id, v.business_line, v.created_at,
+          set_config('synchronous_commit', 'off', true)
+
+-- name: insert_tries
+INSERT INTO notify.delivery_try SELECT * FROM unnest($1::notify.delivery_try[])
+    ON CONFLICT DO NOTHING
 
 -- name: settle_deliveries
--- Every try is noted; its delivery moves on only under the latest claim (N5), and only if it still waits: the endpoint may have
--- been disabled meanwhile.
-WITH s AS (
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::int[],
-                         $9::int[], $10::text[], $11::text[])
-             AS s (book_id, endpoint_id, event_id, fence, state, run_at, at, took_ms, status, error, response)
-), noted AS (
-    INSERT INTO notify.delivery_try (book_id, endpoint_id, event_id, fence, at, took_ms, status, error, response)
-    SELECT book_id, endpoint_id, event_id, fence, at, took_ms, status, error, response FROM s
-        ON CONFLICT DO NOTHING
-)
+-- A delivery moves on only under the latest claim (N5), and only if it still waits: the endpoint may have been disabled meanwhile.
 UPDATE notify.delivery d
    SET state = s.state, run_at = s.run_at, ended_at = CASE WHEN s.state <> 'pending' THEN s.run_at END
-  FROM s
+  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::text[], $6::timestamptz[])
+       AS s (book_id, endpoint_id, event_id, fence, state, run_at)
  WHERE d.book_id = s.book_id AND d.endpoint_id = s.endpoint_id AND d.event_id = s.event_id
    AND d.fence = s.fence AND d.state = 'pending'
 

@@ -37,6 +37,17 @@ CREATE TABLE notify.delivery (
 CREATE INDEX delivery_pending ON notify.delivery (book_id, endpoint_id, run_at) WHERE state = 'pending';
 CREATE INDEX delivery_created ON notify.delivery USING brin (created_at);
 
+-- Whoever delivers is woken by what is to be delivered, and by nothing else.
+CREATE FUNCTION notify.wake() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM made) THEN
+        PERFORM pg_notify('guilder_delivery', '');
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER wake AFTER INSERT ON notify.delivery REFERENCING NEW TABLE AS made
+   FOR EACH STATEMENT EXECUTE FUNCTION notify.wake();
+
 -- Every try, as the merchant may look it up.  Never changed; forgotten with its delivery.
 CREATE TABLE notify.delivery_try (
     book_id     uuid        NOT NULL,

@@ -17,6 +17,7 @@ from guilder.notify.schedule import Policy, State, next_state
 from guilder.platform import case, context, outbox, telemetry
 from guilder.platform.case import Case
 from guilder.platform.db import Tx
+from guilder.platform.failpoints import reach
 from guilder.platform.outbox import Event
 from guilder.platform.sql import load
 from guilder.platform.web.answer import encode
@@ -28,7 +29,15 @@ log = logging.getLogger("guilder.notify")
 async def settle_many(tx: Tx, tried: Sequence[Tried], *, policy: Policy, livemode: bool) -> list[None]:
     """Write the tries, move their deliveries on (N5), and look after the endpoints.  Answers None for each."""
     states = [next_state(policy, t.delivery.tries, t.reply, t.at, t.spread) for t in tried]
-    await tx.run(
+    tx.write(
+        Q.insert_tries,
+        [
+            (t.delivery.book_id, t.delivery.endpoint_id, t.delivery.event_id, t.delivery.fence, t.at, t.reply.took_ms, t.reply.status,
+             t.reply.error, t.reply.response)
+            for t in tried
+        ],
+    )  # fmt: skip
+    tx.write(
         Q.settle_deliveries,
         [t.delivery.book_id for t in tried],
         [t.delivery.endpoint_id for t in tried],
@@ -36,15 +45,11 @@ async def settle_many(tx: Tx, tried: Sequence[Tried], *, policy: Policy, livemod
         [t.delivery.fence for t in tried],
         [state for state, _ in states],
         [at for _, at in states],
-        [t.at for t in tried],
-        [t.reply.took_ms for t in tried],
-        [t.reply.status for t in tried],
-        [t.reply.error for t in tried],
-        [t.reply.response for t in tried],
     )
     for t, (state, _) in zip(tried, states, strict=True):
         _tell(t, state)
     await _note_health(tx, tried, policy, livemode)
+    reach("ob.before_mark")
     return [None] * len(tried)
 
 

@@ -59,4 +59,5 @@ def _event(
         about.book_id, type, about.id, version, data.decode(), at, chain.root_id, chain.business_line,
         request_id=(by.request_id or None) if by else None,
         idempotency_key=(by.idempotency_key or None) if by else None,
+        origin=chain.origin,
     )  # fmt: skip

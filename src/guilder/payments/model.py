@@ -66,6 +66,7 @@ class Intent:
     root_id: UUID
     business_line: str
     created_at: datetime
+    origin: str = "api"  # or 'checkout'
 
     @property
     def key(self) -> BookKey:

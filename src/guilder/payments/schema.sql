@@ -44,6 +44,7 @@ CREATE TABLE payments.intent (
     root_id          uuid        NOT NULL,
     business_line    text        NOT NULL,
     created_at       timestamptz NOT NULL,
+    origin           text        NOT NULL DEFAULT 'api', -- or 'checkout'
     PRIMARY KEY (book_id, id),
     CHECK (amount > 0)
 ) WITH (fillfactor = 70);

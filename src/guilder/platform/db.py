@@ -171,6 +171,26 @@ class Tx:
             self.write(_ending(frozenset(self.wakes), durable))
             await self._connection.fetch(together(tuple(self._queries)), *self._args)
 
+    async def roll_back(self) -> None:
+        """Undo what the database knows of it."""
+        if self.opened:
+            try:
+                await asyncio.shield(self._connection.execute("ROLLBACK"))
+            except BaseException:
+                _drop(self._connection)
+
+
+async def _worked(tx: Tx, work: Callable[[Tx], Awaitable[T]]) -> T:
+    """What `work` returned.  Of an open transaction everything is written then, and only COMMIT is to come."""
+    try:
+        result = await work(tx)
+        if tx.opened:
+            await tx.flush()
+        return result
+    except BaseException:
+        await tx.roll_back()
+        raise
+
 
 @cache
 def _ending(wakes: frozenset[str], durable: bool) -> Query:
@@ -280,7 +300,7 @@ class Database:
             token = _inside.set(True)
             try:
                 with _told():
-                    result = await self._work(connection, tx, work)
+                    result = await _worked(tx, work)
             except _GONE as error:
                 raise Lost(str(error)) from error
             finally:
@@ -300,21 +320,6 @@ class Database:
         if durable and await self._committed(mark):
             return result
         raise Lost(f"the connection went away at COMMIT, and the transaction was rolled back: {cause}")
-
-    async def _work(self, connection: Any, tx: Tx, work: Callable[[Tx], Awaitable[T]]) -> T:
-        """What `work` returned.  Of an open transaction everything is written then, and only COMMIT is to come."""
-        try:
-            result = await work(tx)
-            if tx.opened:
-                await tx.flush()
-            return result
-        except BaseException:
-            if tx.opened:
-                try:
-                    await asyncio.shield(connection.execute("ROLLBACK"))
-                except BaseException:
-                    _drop(connection)
-            raise
 
     async def _committed(self, mark: object) -> bool:
         """Whether the transaction that wrote `mark` was committed; waits for a database that is restarting."""

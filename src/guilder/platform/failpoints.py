@@ -56,9 +56,9 @@ NAMES: dict[str, str] = {
     "cl.before_channel_close": "an order is about to be closed at the channel",
     "cl.after_channel_close": "the channel has closed it, and nothing is written",
     "cl.before_commit": "what closing brought is about to be recorded",
-    "ob.claimed": "a subscriber has claimed events",
-    "ob.before_mark": "it has handled them, and COMMIT is to come",
+    "ob.claimed": "deliveries are claimed, and none is sent",
     "ob.sent": "a webhook was sent, and its result is not written",
+    "ob.before_mark": "inside the transaction that writes the results",
 }
 
 

@@ -3,7 +3,8 @@
     emit(tx, [Event(...)])                      # a use case, at the end of its batch
     SUBSCRIPTIONS = [Subscription("notify", "*", handle_many)]
 
-`emit` writes each event once and a row per subscriber that wants it.  A worker claims rows with SKIP LOCKED (never by
+`emit` writes each event once, lets the witnesses add what they write to the same commit, and queues a row for each subscriber that
+wants it.  A worker claims rows with SKIP LOCKED (never by
 `id > last`: ids are not committed in order) and runs the subscriber's handler; the rows go in the handler's commit.  A handler
 writes only its own tables and asks nobody outside; what must go out, it notes for a loop.
 """
@@ -20,7 +21,6 @@ from uuid import UUID
 from guilder.core import ids
 from guilder.platform import context
 from guilder.platform.db import CommitUnknown, Contended, Database, DatabaseError, Lost, Row, Tx
-from guilder.platform.failpoints import reach
 from guilder.platform.sql import load
 
 Q = load(__package__)
@@ -45,6 +45,7 @@ class Event:
     previous: str | None = None
     request_id: str | None = None
     idempotency_key: str | None = None
+    origin: str = ""  # what the payment came from, for subscribers; not stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,26 +70,36 @@ Handler = Callable[[Tx, list[Heard]], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Who listens to which types ('payment_intent.*')."""
+    """Who listens, later and in a worker, to which types ('payment_intent.*').  `origin`: only of payments that came from there."""
 
     name: str
     types: tuple[str, ...]
     handle: Handler
+    origin: str = ""
 
 
-_subscriptions: dict[str, Subscription] = {}
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """Who sees every event as it is said.  `see` hands writes to the transaction, and does nothing else."""
+
+    name: str
+    see: Callable[[Tx, Sequence[tuple[UUID, Event]]], None]
 
 
-def register(subscriptions: Sequence[Subscription]) -> None:
-    """Make the subscribers known; called once, by the composition root."""
-    _subscriptions.clear()
-    _subscriptions.update({s.name: s for s in subscriptions})
+_subscriptions: list[Subscription] = []
+_witnesses: list[Witness] = []
+
+
+def register(subscriptions: Sequence[Subscription], witnesses: Sequence[Witness] = ()) -> None:
+    """Make them known; called once, by the composition root."""
+    _subscriptions[:], _witnesses[:] = subscriptions, witnesses
     _wanted_by.cache_clear()
 
 
 @lru_cache(maxsize=256)
-def _wanted_by(type: str) -> tuple[str, ...]:
-    return tuple(s.name for s in _subscriptions.values() if any(fnmatchcase(type, t) for t in s.types))
+def _wanted_by(type: str, origin: str) -> tuple[str, ...]:
+    wanting = (s for s in _subscriptions if s.origin in ("", origin))
+    return tuple(s.name for s in wanting if any(fnmatchcase(type, t) for t in s.types))
 
 
 def emit(tx: Tx, events: Sequence[Event]) -> list[UUID]:
@@ -104,7 +115,11 @@ def emit(tx: Tx, events: Sequence[Event]) -> list[UUID]:
             for e, id in zip(events, made, strict=True)
         ],
     )  # fmt: skip
-    wanted = [(name, e.book_id, id) for e, id in zip(events, made, strict=True) for name in _wanted_by(e.type)]
+    wanted = [
+        (name, e.book_id, id) for e, id in zip(events, made, strict=True) for name in _wanted_by(e.type, e.origin)
+    ]
+    for witness in _witnesses:
+        witness.see(tx, list(zip(made, events, strict=True)))
     if wanted:
         names, books, event_ids = zip(*wanted, strict=True)
         tx.write(Q.insert_outbox, names, books, event_ids)
@@ -120,11 +135,9 @@ async def drain(db: Database, subscription: Subscription, limit: int = BATCH) ->
         rows = await tx.rows(Q.claim_outbox, subscription.name, limit)
         claimed[:] = [r["event_id"] for r in rows]
         if rows:
-            reach("ob.claimed")
             with context.use(context.carry_on(rows[0]["root_id"], actor=f"outbox:{subscription.name}", env=db.name)):
                 await subscription.handle(tx, [heard(r) for r in rows])
             tx.write(Q.delete_outbox, subscription.name, claimed)
-            reach("ob.before_mark")
 
     try:
         await db.transact(work)
