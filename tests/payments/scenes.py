@@ -11,7 +11,7 @@ from guilder.channels.model import Info, Outcome, Problem, QrCode, Retry, State
 from guilder.core import clock, ids
 from guilder.merchants.channel_accounts import ChannelAccount
 from guilder.payments import cancel as cancelling
-from guilder.payments import confirm, create, record, refund, store
+from guilder.payments import confirm, create, record, refund, store, ways
 from guilder.payments.life import Contract
 from guilder.payments.model import Attempt, Intent, Refund
 from guilder.payments.present import Face
@@ -94,11 +94,14 @@ class Desk:
     def new(self, intent: Intent, key: str | None = None) -> Asked[create.NewIntent]:
         return Asked(self.key(key), create.NewIntent(intent, self.by(), self.face))
 
+    def choose(self, intent: Intent) -> Way:
+        return ways.choose("wechat_pay", [self.way.account], intent.currency, {})
+
     def begin(
         self, intent: UUID, key: str | None = None, new: Intent | None = None, **over: Any
     ) -> Asked[confirm.Begin]:
         expiry = clock.now() + timedelta(hours=1)
-        wish = confirm.Begin(self.book, intent, self.way, "wechat_pay", None, self.by(), self.face, expiry, new=new)
+        wish = confirm.Begin(self.book, intent, self.choose, "wechat_pay", None, self.by(), self.face, expiry, new=new)
         return Asked(self.key(key), replace(wish, **over))
 
     def wish_refund(self, intent: UUID, units: int | None = None, key: str | None = None) -> Asked[refund.Wish]:

@@ -16,7 +16,7 @@ from guilder.platform import context
 from guilder.platform.batch import Lane, Limits
 from guilder.platform.db import Database, Tx
 from guilder.platform.environment import JOURNAL, Env
-from guilder.platform.wire import About, Wire, write_messages
+from guilder.platform.wire import NOTE_S, About, Wire, write_messages
 from place import Place
 
 pytest_plugins = ["database"]
@@ -125,6 +125,7 @@ async def wire(env: Env) -> Wire:
 
 
 async def journal(place: Place, what: About) -> list[dict[str, Any]]:
+    await asyncio.sleep(3 * NOTE_S)  # replies wait for company
     return await place.fetch(
         "SELECT * FROM platform.wire_message WHERE about = $1 ORDER BY at, direction DESC", what.about
     )
@@ -267,9 +268,7 @@ async def test_no_secret_and_no_person_is_in_the_journal(wire: Wire, env: Env, p
         await wire.carry_out(ask(HttpCall("POST", url + "?a=1&sign=CANARY&b=2", headers, call_body)), what)
     await env.lane(JOURNAL).idle()
     form = b"gmt_create=2015&buyer_logon_id=159****5620&buyer_id=2088101117955611&total_amount=1.00"
-    await wire.hear(
-        what, {"content-type": "application/x-www-form-urlencoded", "authorization": "CANARY"}, form, "stored"
-    )
+    wire.hear(what, {"content-type": "application/x-www-form-urlencoded", "authorization": "CANARY"}, form, "stored")
 
     kept = await journal(place, what)
     text = repr(kept)

@@ -30,7 +30,7 @@ async def pay(till: Till, offer: Offer, return_url: str, request_id: str) -> Rep
     method = methods.from_data(till.book_id, PaymentMethodData(type=offer.type))  # pyrefly: ignore[bad-argument-type]
     expiry = clock.now() + timedelta(seconds=env.settings.payment_expiry_s)
     wish = confirm.Begin(
-        till.book_id, till.intent_id, way, offer.type, method.id, _payer(till, request_id), Face(env), expiry,
+        till.book_id, till.intent_id, lambda _: way, offer.type, method.id, _payer(till, request_id), Face(env), expiry,
         return_url=return_url, new_method=method,
     )  # fmt: skip
     key = Key(till.book_id, f"\npay {ids.text(till.intent_id)} {till.mark}", offer.type.encode(), request_id)

@@ -10,7 +10,9 @@ are no secrets.
 """
 
 import os
+import struct
 import time
+from collections.abc import Iterator
 from uuid import UUID
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -21,12 +23,23 @@ BOOK_CODE_LENGTH = 6
 _BOOK_BITS = 5 * BOOK_CODE_LENGTH
 
 
+def _random() -> Iterator[int]:
+    """64 random bits at a time, from the system, in blocks: a call for each id would cost more than the rest of it."""
+    while True:
+        yield from _BLOCK.unpack(os.urandom(_BLOCK.size))
+
+
+_BLOCK = struct.Struct("256Q")
+_tails = _random()
+os.register_at_fork(after_in_child=lambda: globals().update(_tails=_random()))
+
+
 def new_id() -> UUID:
     """A fresh UUIDv7."""
     ns = time.time_ns()
     ms, rest = divmod(ns, 1_000_000)
     fraction = rest * 4096 // 1_000_000
-    tail = int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF
+    tail = next(_tails) & 0x3FFF_FFFF_FFFF_FFFF
     return UUID(int=(ms & 0xFFFF_FFFF_FFFF) << 80 | 0x7 << 76 | fraction << 64 | 0x2 << 62 | tail)
 
 

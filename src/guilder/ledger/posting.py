@@ -87,13 +87,12 @@ async def post(tx: Tx, journals: Sequence[Journal]) -> list[Posted]:
     """Post the journals in order, each seeing what those before it did; one answer per journal.
 
     A refused journal leaves nothing and disturbs no other.  What is booked is written with the transaction's next statement (D5).  Raises Conflict (the batch runs again) if a concurrent transaction
-    posted one of the keys and shares no account with this one.
+    posts one of the keys meanwhile.
     """
     if not journals:
         return []
     must(all(0 < len(j.transfers) <= MAX_TRANSFERS for j in journals), f"a journal has 1 to {MAX_TRANSFERS} transfers")
-    accounts = await _lock(tx, journals)
-    there = await _find(tx, journals)
+    accounts, there = await _lock(tx, journals)
     posted: list[Posted] = []
     fresh: list[tuple[UUID, Journal, bytes]] = []
     for j in journals:
@@ -136,8 +135,12 @@ def _apply(accounts: dict[tuple[UUID, UUID], _Balance], journal: Journal) -> Cod
     return None
 
 
-async def _lock(tx: Tx, journals: Sequence[Journal]) -> dict[tuple[UUID, UUID], _Balance]:
-    """Lock every account of the batch, in key order; open those that are met for the first time."""
+_Accounts = dict[tuple[UUID, UUID], _Balance]
+_Known = dict[tuple[UUID, str], tuple[UUID, bytes]]
+
+
+async def _lock(tx: Tx, journals: Sequence[Journal]) -> tuple[_Accounts, _Known]:
+    """Lock every account of the batch, opening those that are met for the first time; and find what is posted of it already."""
     named = {
         (j.book_id, account.id(j.book_id)): account
         for j in journals
@@ -145,13 +148,18 @@ async def _lock(tx: Tx, journals: Sequence[Journal]) -> dict[tuple[UUID, UUID], 
         for account in (t.debit, t.credit)
     }
     keys = sorted(named)
-    args = [k[0] for k in keys], [k[1] for k in keys]
-    rows = await tx.rows(Q.lock_accounts, *args)
-    if len(rows) < len(keys):
+    args = [k[0] for k in keys], [k[1] for k in keys], [j.book_id for j in journals], [j.key for j in journals]
+    accounts, there = _sorted(await tx.rows(Q.lock_accounts_and_find_journals, *args))
+    if len(accounts) < len(keys):
         await _open(tx, {k: named[k] for k in keys})
-        rows = await tx.rows(Q.lock_accounts, *args)
-    must(len(rows) == len(keys), "every account of the batch is locked")
-    return {(r["book_id"], r["id"]): _Balance(r["balance"], r["floor"]) for r in rows}
+        accounts, there = _sorted(await tx.rows(Q.lock_accounts_and_find_journals, *args))
+    must(len(accounts) == len(keys), "every account of the batch is locked")
+    return accounts, there
+
+
+def _sorted(rows: Sequence[Row]) -> tuple[_Accounts, _Known]:
+    accounts = {(r["book_id"], r["id"]): _Balance(r["balance"], r["floor"]) for r in rows if r["key"] is None}
+    return accounts, {(r["book_id"], r["key"]): (r["id"], r["digest"]) for r in rows if r["key"] is not None}
 
 
 async def _open(tx: Tx, accounts: dict[tuple[UUID, UUID], Account]) -> None:
@@ -165,11 +173,6 @@ async def _open(tx: Tx, accounts: dict[tuple[UUID, UUID], Account]) -> None:
         [r.normal for r in rules],
         [r.floor for r in rules],
     )
-
-
-async def _find(tx: Tx, journals: Sequence[Journal]) -> dict[tuple[UUID, str], tuple[UUID, bytes]]:
-    rows = await tx.rows(Q.find_journals, [j.book_id for j in journals], [j.key for j in journals])
-    return {(r["book_id"], r["key"]): (r["id"], r["digest"]) for r in rows}
 
 
 def _write(tx: Tx, fresh: list[tuple[UUID, Journal, bytes]], changed: dict[tuple[UUID, UUID], _Balance]) -> None:

@@ -1,21 +1,22 @@
--- name: lock_accounts
--- In key order, so that batches which share accounts queue and never deadlock.
-SELECT a.book_id, a.id, a.balance, a.floor
-  FROM ledger.account a
-  JOIN unnest($1::uuid[], $2::uuid[]) AS k (book_id, id) USING (book_id, id)
- ORDER BY a.book_id, a.id
-   FOR NO KEY UPDATE OF a
+-- name: lock_accounts_and_find_journals
+-- Accounts in key order, so that batches which share some queue and never deadlock; the journals in the same round trip.  A journal that was posted while we waited for a lock is not seen; its key is then found taken.
+WITH locked AS (
+    SELECT a.book_id, a.id, a.balance, a.floor
+      FROM ledger.account a
+      JOIN unnest($1::uuid[], $2::uuid[]) AS k (book_id, id) USING (book_id, id)
+     ORDER BY a.book_id, a.id
+       FOR NO KEY UPDATE OF a)
+SELECT book_id, id, balance, floor, NULL AS key, NULL AS digest FROM locked
+UNION ALL
+SELECT j.book_id, j.id, NULL, NULL, j.key, j.digest
+  FROM ledger.journal j
+  JOIN unnest($3::uuid[], $4::text[]) AS k (book_id, key) USING (book_id, key)
 
 -- name: open_accounts
 INSERT INTO ledger.account (book_id, id, code, asset, normal, floor)
 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[]) AS a (book_id, id, code, asset, normal, floor)
  ORDER BY a.book_id, a.id
     ON CONFLICT DO NOTHING
-
--- name: find_journals
-SELECT j.book_id, j.key, j.id, j.digest
-  FROM ledger.journal j
-  JOIN unnest($1::uuid[], $2::text[]) AS k (book_id, key) USING (book_id, key)
 
 -- name: write_journals
 INSERT INTO ledger.journal SELECT * FROM unnest($1::ledger.journal[])

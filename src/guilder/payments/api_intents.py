@@ -192,7 +192,7 @@ async def create_payment_intent(call: Call, body: CreateIntent) -> Answer:
             code="parameter_missing",
             param="payment_method",
         )
-    wish = await _wish(who, intent, chosen, body.return_url, by, new=intent)
+    wish = await _wish(who, intent.id, chosen, body.return_url, by, new=intent)
     return answer(await confirming.confirm(who.env, key, wish))
 
 
@@ -238,15 +238,19 @@ def _types(body: CreateIntent | UpdateIntent) -> list[str] | None:
 
 
 async def _wish(
-    who: Principal, intent: Intent, chosen: "methods.Chosen", return_url: str | UnsetType, by: Any, *, new: Intent | None = None,
-    changed: dict[str, Any] | None = None, options: dict[str, Any] | None = None,
+    who: Principal, intent_id: UUID, chosen: "methods.Chosen", return_url: str | UnsetType, by: Any, *, new: Intent | None = None,
+    changed: dict[str, Any] | None = None,
 ) -> confirming.Begin:  # fmt: skip
     accounts = await channel_accounts.of_merchant(who.env, who.book_id)
-    options = options if options is not None else intent.extra.get("payment_method_options", {})
-    way = ways.choose(chosen.type, accounts, intent.currency, options)
+    said = (changed or {}).get("payment_method_options")
+
+    def choose(intent: Intent) -> ways.Way:
+        options = intent.extra.get("payment_method_options", {}) if said is None else said
+        return ways.choose(chosen.type, accounts, intent.currency, options)
+
     expiry = clock.now() + timedelta(seconds=who.env.settings.payment_expiry_s)
     return confirming.Begin(
-        who.book_id, intent.id, way, chosen.type, chosen.id, by, Face(who.env), expiry,
+        who.book_id, intent_id, choose, chosen.type, chosen.id, by, Face(who.env), expiry,
         None if return_url is UNSET else return_url, chosen.dial, new, chosen.new, changed or {},
     )  # fmt: skip
 
@@ -263,26 +267,24 @@ async def confirm_payment_intent(call: Call, body: ConfirmIntent) -> Answer:
     """Ask the channel to collect.  The answer says what the payer is to do."""
     by, key = context.current(), key_of(call)
     who: Principal = call.principal
-    intent = await _find(who, call.path["intent"])
-    if body.capture_method == "manual":
-        raise ways.manual_capture(intent.types)
     chosen = await methods.chosen(who, body.payment_method, body.payment_method_data)
-    if chosen is None and intent.method_id is not None:
-        chosen = await methods.stored(who, intent.method_id)
     if chosen is None:
-        raise Invalid(
-            "You cannot confirm this PaymentIntent because it's missing a payment method. Give payment_method or "
-            "payment_method_data, or update the PaymentIntent first.",
-            code="payment_intent_unexpected_state", param="payment_method",
-        )  # fmt: skip
+        intent = await _find(who, call.path["intent"])
+        if intent.method_id is None:
+            raise Invalid(
+                "You cannot confirm this PaymentIntent because it's missing a payment method. Give payment_method or "
+                "payment_method_data, or update the PaymentIntent first.",
+                code="payment_intent_unexpected_state", param="payment_method",
+            )  # fmt: skip
+        chosen = await methods.stored(who, intent.method_id)
+    if body.capture_method == "manual":
+        raise ways.manual_capture([chosen.type])
     changed = {
         name: msgspec.to_builtins(value)
         for name in ("receipt_email", "shipping", "payment_method_options", "capture_method")
         if (value := getattr(body, name)) is not UNSET
     }
-    wish = await _wish(
-        who, intent, chosen, body.return_url, by, changed=changed, options=changed.get("payment_method_options")
-    )
+    wish = await _wish(who, _id(call.path["intent"]), chosen, body.return_url, by, changed=changed)
     return answer(await confirming.confirm(who.env, key, wish))
 
 

@@ -146,7 +146,7 @@ async def _store(rt: Env, account: ChannelAccount, inbound: Inbound, notice: Not
         what = f"{account.info.code} says {notice.outcome.state.value} of {notice.outcome.key}, which is none of ours"
         await _note(rt, account, inbound, "unknown_callback", what, subject=notice.outcome.key or notice.event_id)
         return recorded
-    await rt.wire.hear(journal, inbound.headers, inbound.body, "case" if recorded.case else "stored")
+    rt.wire.hear(journal, inbound.headers, inbound.body, "case" if recorded.case else "stored")
     return recorded
 
 
@@ -163,9 +163,7 @@ async def _note(
     rt: Env, account: ChannelAccount, inbound: Inbound, kind: str, summary: str, subject: str | None = None
 ) -> None:
     """Keep an authentic callback that nothing can be done with, where a person finds it."""
-    await rt.wire.hear(
-        About(account.id, account.id, account.info.code, "callback"), inbound.headers, inbound.body, kind
-    )
+    rt.wire.hear(About(account.id, account.id, account.info.code, "callback"), inbound.headers, inbound.body, kind)
     evidence: dict[str, Any] = {
         "channel_account": ids.show("ca", account.id),
         "body": wire.without_persons(inbound.body)[:2000].decode("utf-8", "replace"),

@@ -9,7 +9,7 @@ same reference, and ends in the same room.  A retry with the same key gets 409 w
 is over it takes the attempt over, and asks what became of it before anything else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,6 +17,7 @@ from uuid import UUID
 
 from guilder.core import clock, ids
 from guilder.core.errors import GuilderError, InFlight, Invalid, NotFound, WrongState
+from guilder.merchants.channel_accounts import ChannelAccount
 from guilder.payments import asking, life, present, store
 from guilder.payments.create import add, refuse
 from guilder.payments.life import Scene
@@ -36,11 +37,11 @@ ASK_LEASE_S = 20  # longer than a channel call may take: until then nobody else 
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """A wish to confirm.  `new` makes the payment in the same commit."""
+    """A wish to confirm.  `new` makes the payment in the same commit.  `choose` says which way the payment goes, or raises why none."""
 
     book_id: UUID
     intent_id: UUID
-    way: Way
+    choose: Callable[[Intent], Way]
     type: str
     method_id: UUID | None
     by: Context
@@ -59,11 +60,11 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """Phase 1 is committed: the channel may be asked.  `again`: it may have been asked before, so query first."""
+    """Phase 1 is committed: the channel may be asked, at `account`.  None: it may have been asked before, so query first."""
 
     intent: Intent
     attempt: Attempt
-    again: bool = False
+    account: ChannelAccount | None = None
 
 
 async def begin_many(tx: Tx, asked: list[Asked[Begin]]) -> Sequence[Begun | Reply | GuilderError]:
@@ -76,7 +77,7 @@ async def begin_many(tx: Tx, asked: list[Asked[Begin]]) -> Sequence[Begun | Repl
         a.item.intent_key for a, f in zip(asked, found, strict=True) if isinstance(f, Fresh) and a.item.new is None
     ]
     intents = await store.lock(tx, [*wanted, *homes.values()])
-    attempts = await store.attempts(tx, intents)
+    attempts = await store.attempts(tx, [i.key for i in intents.values() if i.attempt_id is not None])
     fold = _Fold(intents, attempts)
     results: list[Begun | Reply | GuilderError] = []
     for a, f in zip(asked, found, strict=True):
@@ -121,55 +122,51 @@ class _Fold:
         scene = Scene(self.changes, b.face, self.at, "api")
         if b.new is not None:
             self.intents[b.intent_key] = add(scene, b.new)
-        intent = self.intents.get(b.intent_key)
-        refusal = self._refusal(intent, b)
-        if refusal is not None:
+        try:
+            intent, way = self._allowed(self.intents.get(b.intent_key), b)
+        except GuilderError as refusal:
             reply = refuse(refusal)
             self.claims.answer(key, reply)
             return reply
-        assert intent is not None
-        attempt = self._start(scene, intent, b)
+        attempt = self._start(scene, intent, b, way)
         self.claims.claim(key, attempt.id)
-        return Begun(intent, attempt)
+        return Begun(intent, attempt, way.account)
 
-    def _refusal(self, intent: Intent | None, b: Begin) -> GuilderError | None:
+    def _allowed(self, intent: Intent | None, b: Begin) -> tuple[Intent, Way]:
+        """The payment and its way, or why not."""
         if intent is None:
             shown = ids.show("pi", b.intent_id)
-            return NotFound(f"No such payment_intent: '{shown}'", param="intent")
+            raise NotFound(f"No such payment_intent: '{shown}'", param="intent")
         open_now = [a for a in self.attempts.values() if a.intent_id == intent.id and a.state is AttemptState.UNKNOWN]
         details: dict[str, object] = {"payment_intent": present.intent(b.face, intent)}
         if intent.status not in CONFIRMABLE or intent.cancel_wanted_at is not None or open_now:
-            return WrongState(
+            raise WrongState(
                 f"This PaymentIntent's payment could not be confirmed because it has a status of {intent.status.value}"
                 + (" (a channel has not yet said what became of the last try)" if open_now else ""),
                 details=details,
             )
         if intent.expires_at is not None and intent.expires_at <= self.at:
-            return WrongState("This PaymentIntent has expired.", details=details)
+            raise WrongState("This PaymentIntent has expired.", details=details)
         if b.type not in intent.types:
-            return Invalid(
+            raise Invalid(
                 f"The PaymentMethod type {b.type} is not among this PaymentIntent's payment_method_types: {', '.join(intent.types)}.",
                 param="payment_method",
             )
-        if intent.currency not in b.way.account.info.currencies:
-            return Invalid(
-                f"{b.type} does not take {intent.currency.lower()}.", code="payment_method_currency_mismatch"
-            )
-        return None
+        return intent, b.choose(intent)
 
-    def _start(self, scene: Scene, intent: Intent, b: Begin) -> Attempt:
+    def _start(self, scene: Scene, intent: Intent, b: Begin, way: Way) -> Attempt:
         """A new try.  An older one that is still open at a channel is to be closed there."""
         for other in self.attempts.values():
             if other.intent_id == intent.id and other.state in OPEN_ATTEMPT:
                 other.close_wanted, other.ask_at = True, self.at
                 self.changes.attempts[other.key] = other
-        info = b.way.account.info
+        info = way.account.info
         latest = min(b.expiry, self.at + timedelta(seconds=info.max_expiry_s))
         if intent.expires_at is not None:
             latest = min(latest, intent.expires_at)
         expires = max(latest, self.at + timedelta(seconds=info.min_expiry_s))
         attempt = Attempt(
-            intent.book_id, ids.new_id(), intent.id, b.way.account.id, info.code, b.way.way, AttemptState.UNKNOWN, intent.amount,
+            intent.book_id, ids.new_id(), intent.id, way.account.id, info.code, way.way, AttemptState.UNKNOWN, intent.amount,
             intent.currency, None, b.return_url, b.attach, None, None, self.at + timedelta(seconds=ASK_LEASE_S), 0, False,
             expires.replace(microsecond=0), None, intent.root_id, intent.business_line, self.at,
         )  # fmt: skip
@@ -193,7 +190,7 @@ class _Fold:
             return InFlight()
         attempt.ask_at = self.at + timedelta(seconds=ASK_LEASE_S) if attempt.state in OPEN_ATTEMPT else None
         self.changes.attempts[attempt.key] = attempt
-        return Begun(intent, attempt, again=True)
+        return Begun(intent, attempt)
 
 
 BEGIN: LaneSpec[Asked[Begin], Begun | Reply] = LaneSpec("payments.begin", begin_many)
@@ -206,8 +203,8 @@ async def confirm(rt: Env, key: Key, wish: Begin) -> Reply:
     if isinstance(begun, Reply):
         return begun
     reach("pay.row_committed", begun.attempt.id)
-    if begun.again:
+    if begun.account is None:
         return await asking.carry_through(asking.find_out(rt, begun.intent, begun.attempt, wish.by, key))
-    reply = await asking.collect(rt, begun.intent, begun.attempt, wish.way.account, wish.by, key)
+    reply = await asking.collect(rt, begun.intent, begun.attempt, begun.account, wish.by, key)
     reach("pay.before_resp", begun.attempt.id)
     return reply

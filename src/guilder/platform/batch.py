@@ -59,6 +59,7 @@ class Lane(Generic[I, O]):
         self._work = work
         self._limits = limits or Limits()
         self._durable = durable
+        self._sizes = telemetry.BATCH.labels(name)
         self._queues: list[deque[tuple[I, asyncio.Future[O]]]] = [deque() for _ in range(self._limits.lanes)]
         self._running: list[asyncio.Task[None] | None] = [None] * self._limits.lanes
         self._company = [0.0] * self._limits.lanes  # until when more than one caller is expected
@@ -105,7 +106,7 @@ class Lane(Generic[I, O]):
                 await asyncio.sleep((self._limits.company_ms if company else self._limits.gather_ms) / 1000)
                 company = len(queue) >= CROWD
                 taken = [queue.popleft() for _ in range(min(len(queue), self._limits.size))]
-                telemetry.BATCH.labels(self.name).observe(len(taken))
+                self._sizes.observe(len(taken))
                 await self._run(taken, again=True, hopeful=True)
         finally:
             self._company[index] = time.monotonic() + COMPANY_S if company else 0.0

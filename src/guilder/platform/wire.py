@@ -35,6 +35,7 @@ T = TypeVar("T")
 log = logging.getLogger("guilder.wire")
 
 CONNECT_S = 3.0
+NOTE_S = 0.02  # what was heard waits so long for company
 KEPT_BODY = 65_536  # bytes of a body that the journal keeps
 _HEADERS = frozenset(
     {"content-type", "request-id", "wechatpay-serial", "wechatpay-timestamp", "date", "content-length"}
@@ -83,9 +84,12 @@ class Wire:
         self._journal = journal
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
+        self._notes: list[Message] = []  # what we heard, about to be journaled
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Journal what was heard last, and close the connections."""
+        self._keep_notes()
+        await self._journal.idle()
         if self._session is not None:
             await self._session.close()
 
@@ -105,16 +109,17 @@ class Wire:
         except StopIteration as stop:
             return stop.value
 
-    async def hear(self, about: About, headers: Mapping[str, str], body: bytes, outcome: str) -> None:
-        """Journal a callback."""
+    def hear(self, about: About, headers: Mapping[str, str], body: bytes, outcome: str) -> None:
+        """Journal a callback; what it says is stored already, this keeps its bytes."""
         message = Message(
             about, ids.new_id(), "in", clock.now(), "POST", None, None, _kept_headers(headers), without_persons(body), outcome,
             None, context.current().root_id,
         )  # fmt: skip
-        await self._journal.submit(message, about.book_id)
+        self._note(message)
 
     async def _call(self, call: HttpCall, about: About, exchange_id: UUID) -> HttpReply:
         root = context.current().root_id
+        self._keep_notes()
         await self._journal.submit(
             Message(about, exchange_id, "out", clock.now(), call.method, _SIGN.sub(r"\1[removed]", call.url), None,
                     _kept_headers(call.headers), without_persons(call.body), None, None, root),
@@ -142,11 +147,23 @@ class Wire:
         return reply
 
     def _note(self, message: Message) -> None:
-        """Journal a reply without waiting; what the channel said counts even if there is no room to keep it."""
-        try:
-            self._journal.offer(message, message.about.book_id)
-        except Busy:
-            log.error("%s %s: the journal is full, and a reply is not in it", message.about.channel, message.about.op)
+        """Journal what was heard without waiting, with the next that is sent or in a moment."""
+        if not self._notes:
+            asyncio.get_running_loop().call_later(NOTE_S, self._keep_notes)
+        self._notes.append(message)
+
+    def _keep_notes(self) -> None:
+        """What the channel said counts even if there is no room to keep it."""
+        notes, self._notes = self._notes, []
+        for message in notes:
+            try:
+                self._journal.offer(message, message.about.book_id)
+            except Busy:
+                log.error(
+                    "%s %s: the journal is full, and what was heard is not in it",
+                    message.about.channel,
+                    message.about.op,
+                )
 
     async def _send(self, call: HttpCall) -> HttpReply:
         """Send, and sort what goes wrong into NotSent and Silence."""
@@ -207,4 +224,5 @@ def _kept_headers(headers: Mapping[str, str]) -> str:
 
 def without_persons(body: bytes) -> bytes:
     """The body without what names a person; cut to what the journal keeps."""
-    return _PERSONAL_IN_FORM.sub(rb"\1[removed]", _PERSONAL.sub(rb"\1[removed]", body[:KEPT_BODY]))
+    pattern = _PERSONAL if body.startswith(b"{") else _PERSONAL_IN_FORM
+    return pattern.sub(rb"\1[removed]", body[:KEPT_BODY])

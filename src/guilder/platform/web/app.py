@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Match
+from starlette.routing import BaseRoute
 from starlette.types import Lifespan, Receive, Scope, Send
 
 from guilder.core.check import must
@@ -74,8 +74,8 @@ class Operation:
         self.json: Reader = reader(kind, form=False)
 
 
-class Api(BaseRoute):
-    """All operations as one route of Starlette's: one walk finds the path, whatever their number."""
+class Api:
+    """All operations: one walk finds the path, whatever their number."""
 
     def __init__(
         self,
@@ -95,10 +95,9 @@ class Api(BaseRoute):
         self._begin = begin
         self._observe = observe
 
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Starlette asks whether this path is ours."""
-        ours = scope["type"] == "http" and (scope["path"].startswith("/v1/") or scope["path"] in self._pages)
-        return (Match.FULL if ours else Match.NONE), {}
+    def takes(self, scope: Scope) -> bool:
+        """Whether this path is the API's."""
+        return scope["type"] == "http" and (scope["path"].startswith("/v1/") or scope["path"] in self._pages)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -193,6 +192,20 @@ class Api(BaseRoute):
         params = (operation.form if form else operation.json)(tree, "")
         call.given(params)
         return params
+
+
+class _Front(Starlette):
+    """Starlette for all but the API, which answers its own errors and needs none of the layers in between."""
+
+    def __init__(self, api: Api, *, routes: Sequence[BaseRoute], lifespan: Lifespan[Starlette] | None) -> None:
+        super().__init__(routes=routes, lifespan=lifespan)
+        self._api = api
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._api.takes(scope):
+            await self._api.handle(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 PAGE_HEADERS = {
@@ -308,7 +321,7 @@ def build(
         "/reference": ("text/html; charset=utf-8", reference.page(document).encode()),
     }
     api = Api(routes, authenticate=authenticate, expander=expander, pages=pages, begin=begin, observe=observe)
-    app = Starlette(routes=[api, *others], lifespan=lifespan)
+    app = _Front(api, routes=others, lifespan=lifespan)
     app.router.redirect_slashes = False
     app.router.default = _nowhere
     return app
