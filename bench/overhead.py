@@ -26,8 +26,8 @@ CALLERS = 64
 def main() -> int:
     """Run, print, and fail if the books disagree."""
     args = report.options(__doc__).parse_args()
-    with scene.opened(args.state, merchants=1, channel=True) as stage:
-        under = report.conditions(stage.settings, args.quick)
+    with scene.opened(args.state, merchants=1, channel=True, environ=dict(args.set)) as stage:
+        under = report.conditions(stage.settings, args)
         turns, turn_s, create_s = (2, 3, 4) if args.quick else (4, 15, 20)
         stage.play("warming up", Plan(seconds=2 if args.quick else 10, callers=16))
         through, alone = _by_turns(stage, turns, turn_s)

@@ -46,14 +46,14 @@ def main() -> int:
     with ExitStack() as after:
         profile = after.enter_context(profiled(args.state)) if args.profile else None
         state = profile.state if profile else args.state
-        environ = profile.environ if profile else None
+        environ = dict(args.set) | (profile.environ if profile else {})
         stage = after.enter_context(scene.opened(state, merchants=args.merchants, environ=environ))
         return run(args, stage, profile)
 
 
 def run(args: argparse.Namespace, stage: Stage, profile: Profile | None) -> int:
     """The acts in their order."""
-    under = report.conditions(stage.settings, args.quick)
+    under = report.conditions(stage.settings, args)
     closed_s, open_s, warm_s = (4, 6, 1) if args.quick else (20, 60, 4)
     stage.play("warming up", Plan(seconds=2 if args.quick else 10, callers=32))
     rows_before = asyncio.run(_rows(stage))

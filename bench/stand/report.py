@@ -66,17 +66,28 @@ def options(description: str | None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there too")
     parser.add_argument("--state", type=Path, metavar="DIR", help="use the installation of this folder and keep it")
+    parser.add_argument(
+        "--set", action="append", default=[], type=_setting, metavar="NAME=VALUE", help="a setting other than its default: api_workers=2"
+    )
     return parser
 
 
-def conditions(settings: dict[str, str], quick: bool) -> dict[str, Any]:
+def _setting(text: str) -> tuple[str, str]:
+    name, given, value = text.partition("=")
+    if not given:
+        raise argparse.ArgumentTypeError(f"{text} is not NAME=VALUE")
+    return f"GUILDER_{name.upper()}", value
+
+
+def conditions(settings: dict[str, str], args: argparse.Namespace) -> dict[str, Any]:
     """Under what a figure was had."""
     return {
         "machine": gauges.machine(),
         "settings": settings,
         "commit": _commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "quick": quick,
+        "quick": args.quick,
+        "set": dict(args.set),
     }
 
 

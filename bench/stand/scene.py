@@ -4,7 +4,7 @@
         act = stage.play("warm", Plan(seconds=5, callers=32))
 
 Everything is a process of its own on this machine.  The installation has the settings of a first start: PostgreSQL with fsync
-and synchronous_commit on, two API processes, both environments.
+and synchronous_commit on, as many API processes as `up` starts here, both environments.
 """
 
 import asyncio
