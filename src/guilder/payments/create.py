@@ -60,4 +60,4 @@ def refuse(error: GuilderError) -> Reply:
     return Reply(answer.status, answer.body)
 
 
-CREATE: LaneSpec[Asked[NewIntent], Reply] = LaneSpec("payments.create", create_many)
+CREATE: LaneSpec[Asked[NewIntent], Reply] = LaneSpec("payments.create", create_many, spread=True)

@@ -19,6 +19,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -43,6 +44,9 @@ class Limits:
     size: int = 256
     queue: int = 4096
     lanes: int = 2  # by book: one merchant's lock wait does not stall the rest
+    spread: bool = (
+        False  # items that wait for nobody's lock take turns instead: one batch is made while another commits
+    )
     gather_ms: float = 0.0
     company_ms: float = 8.0  # after a crowd, wait this long for the next: under load fewer and fuller batches
     deadline_s: float = 30.0
@@ -59,6 +63,7 @@ class Lane(Generic[I, O]):
         self._work = work
         self._limits = limits or Limits()
         self._durable = durable
+        self._turns = count()
         self._sizes = telemetry.BATCH.labels(name)
         self._queues: list[deque[tuple[I, asyncio.Future[O]]]] = [deque() for _ in range(self._limits.lanes)]
         self._running: list[asyncio.Task[None] | None] = [None] * self._limits.lanes
@@ -78,7 +83,7 @@ class Lane(Generic[I, O]):
 
     def offer(self, item: I, book: UUID) -> "asyncio.Future[O]":
         """Queue `item`; the future has its answer.  Raises Busy."""
-        index = book.int % self._limits.lanes
+        index = (next(self._turns) if self._limits.spread else book.int) % self._limits.lanes
         queue = self._queues[index]
         if len(queue) >= self._limits.queue:
             telemetry.BUSY.labels(self.name).inc()

@@ -38,6 +38,7 @@ class LaneSpec(Generic[I, O]):
     name: str
     work: Work[I, O]
     durable: bool = True
+    spread: bool = False  # see batch.Limits
 
 
 class Cache:
@@ -107,7 +108,7 @@ class Env:
         lane = self._lanes.get(spec.name)
         if lane is None:
             s = self.settings
-            limits = Limits(size=s.batch_size, lanes=s.batch_lanes, gather_ms=s.batch_gather_ms)
+            limits = Limits(size=s.batch_size, lanes=s.batch_lanes, gather_ms=s.batch_gather_ms, spread=spec.spread)
             lane = self._lanes[spec.name] = Lane(self.db, spec.name, spec.work, limits=limits, durable=spec.durable)
         return lane
 
@@ -127,7 +128,7 @@ class Env:
         await self.db.close()
 
 
-JOURNAL: LaneSpec[Message, None] = LaneSpec("wire", wire.write_messages, durable=False)
+JOURNAL: LaneSpec[Message, None] = LaneSpec("wire", wire.write_messages, durable=False, spread=True)
 
 
 async def open_env(
