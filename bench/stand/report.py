@@ -67,7 +67,12 @@ def options(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there too")
     parser.add_argument("--state", type=Path, metavar="DIR", help="use the installation of this folder and keep it")
     parser.add_argument(
-        "--set", action="append", default=[], type=_setting, metavar="NAME=VALUE", help="a setting other than its default: api_workers=2"
+        "--set",
+        action="append",
+        default=[],
+        type=_setting,
+        metavar="NAME=VALUE",
+        help="a setting other than its default: api_workers=2",
     )
     return parser
 
