@@ -27,7 +27,8 @@ from guilder.platform.crypto import Keyring
 from guilder.platform.db import Database
 from guilder.platform.environment import Cache, open_env
 from guilder.platform.settings import Settings
-from guilder.platform.web import api_key, build
+from guilder.platform.web import api_key
+from guilder.platform.web.app import build
 from guilder.platform.web.server import make
 
 SCHEMAS = ("guilder.platform", "guilder.ledger", "guilder.merchants", "guilder.payments", "guilder.notify")

@@ -19,7 +19,8 @@ from guilder.core.errors import Unauthenticated
 from guilder.notify import ROUTES
 from guilder.platform import db
 from guilder.platform.environment import Env
-from guilder.platform.web import api_key, build
+from guilder.platform.web import api_key
+from guilder.platform.web.app import build
 
 from .conftest import QUICK, Book, courier
 

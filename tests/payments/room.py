@@ -1,8 +1,8 @@
 """One payment in memory, lived through by the very functions that the lanes fold with, thousands of times a second."""
 
-from dataclasses import replace
 from typing import Any
 
+from changed import replace
 from guilder.channels.model import Outcome, State
 from guilder.core import clock, ids
 from guilder.core.amount import cny

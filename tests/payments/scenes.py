@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
+from changed import replace
 from guilder.channels.model import Info, Outcome, Problem, QrCode, Retry, State
 from guilder.core import clock, ids
 from guilder.merchants.channel_accounts import ChannelAccount

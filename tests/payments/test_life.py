@@ -1,6 +1,5 @@
 """The life of a payment: P1 to P5 in every state, for every outcome, through every door, in every order."""
 
-from dataclasses import replace
 from datetime import timedelta
 from itertools import permutations, product
 from typing import Any
@@ -9,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from changed import replace
 from guilder.channels.model import State
 from guilder.core import clock
 from guilder.core.errors import GuilderError

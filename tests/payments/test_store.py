@@ -1,13 +1,14 @@
 """Rows and back; one statement a table, whatever the size of the batch; what the tables themselves refuse."""
 
 import asyncio
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
 import asyncpg
 import pytest
 
+from changed import replace
 from guilder.channels.model import State
 from guilder.core import clock, ids
 from guilder.payments import confirm, create, record, refund, store

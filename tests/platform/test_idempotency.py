@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from uuid import UUID
 
 import pytest
 
+from changed import replace
 from guilder.core import ids
 from guilder.core.errors import Busy, GuilderError, InFlight, KeyReused, Rejected, WrongState
 from guilder.platform import idempotency

@@ -195,7 +195,8 @@ class Whole:
     """A supervisor with a PostgreSQL and one child."""
 
     def __init__(self, state: Path) -> None:
-        argv = [*python(WHOLE), str(state), "import os; print(os.getpid(), flush=True); " + SITS]
+        waits = "import os; from guilder.platform.runtime import wait_for_database; wait_for_database(); "
+        argv = [*python(WHOLE), str(state), waits + "print(os.getpid(), flush=True); " + SITS]
         self.process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.line("sits is ready")
         self.child = int((state / "logs" / "sits.log").read_text().split()[-1])

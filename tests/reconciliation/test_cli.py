@@ -7,7 +7,8 @@ from rich.console import Console
 
 from guilder.core import ids
 from guilder.core.errors import Invalid
-from guilder.reconciliation import render, run_cli
+from guilder.reconciliation.cli import run_cli
+from guilder.reconciliation.render import render
 from reconciliation.merchant import DAY, Merchant
 
 pytestmark = pytest.mark.anyio

@@ -104,7 +104,8 @@ def reconcile_(
 ) -> None:
     """Hold a channel's statement of a day against the book.  Ends with 1 if breaks want a person."""
     from guilder.channels.model import StatementError
-    from guilder.reconciliation import render, run_cli
+    from guilder.reconciliation.cli import run_cli
+    from guilder.reconciliation.render import render
 
     async def work(world: "World") -> bool:
         reports = await run_cli(_env(world, env), channel, day.date(), account, console=Console(stderr=True))

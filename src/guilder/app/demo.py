@@ -31,7 +31,8 @@ from guilder.core.errors import GuilderError
 from guilder.ledger.posting import balances
 from guilder.merchants import channel_accounts
 from guilder.platform.db import Tx
-from guilder.reconciliation import reconcile, render
+from guilder.reconciliation import reconcile
+from guilder.reconciliation.render import render
 
 out = Console(highlight=False)
 

@@ -1,7 +1,6 @@
 """The HTTP processes: `python -m guilder.app.http api` and `… cashier`."""
 
 import asyncio
-import gc
 import socket
 import sys
 from collections.abc import Callable, Mapping
@@ -12,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route as Page
 
-from guilder import __version__, cashier
+from guilder import __version__
 from guilder.app import domains, environments
 from guilder.app.environments import World
 from guilder.merchants.principal import Principal, authenticate
@@ -20,7 +19,8 @@ from guilder.payments import callbacks
 from guilder.platform import idempotency, runtime, settings, telemetry
 from guilder.platform.once import context_of
 from guilder.platform.settings import Settings
-from guilder.platform.web import Call, api_key, build
+from guilder.platform.web import Call, api_key
+from guilder.platform.web.app import build
 from guilder.platform.web.server import make
 
 ABOUT = (
@@ -52,14 +52,9 @@ def api(world: World) -> Starlette:
 
 def pages(world: World, stopping: Callable[[], bool]) -> Starlette:
     """The cashier's pages."""
+    from guilder.cashier import pages as cashier  # templates, languages, pictures: the API's processes need none of it
+
     return Starlette(routes=[health(world), *cashier.pages(world.envs, stopping)])
-
-
-def settle_memory() -> None:
-    """What start-up made stays: no collection walks it again, and collections are rarer.  About a tenth of the CPU of a request."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
 
 
 def health(world: World) -> Page:
@@ -84,7 +79,7 @@ async def serve(kind: str, s: Settings) -> None:
             socket.create_server((s.host, s.api_port if kind == "api" else s.cashier_port))
         ]
         server = make(app)
-        settle_memory()
+        runtime.settle_memory()
         runtime.tell_ready()
         await server.serve(sockets=sockets)
         for chore in chores:
@@ -96,6 +91,9 @@ def main() -> None:
     kind = sys.argv[1]
     s = settings.load()
     telemetry.start_logging(kind, s.log_level)
+    if kind == "cashier":
+        import guilder.cashier.pages  # noqa: F401  loaded while PostgreSQL starts
+    runtime.wait_for_database()
     uvloop.run(serve(kind, s))
 
 

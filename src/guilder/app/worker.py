@@ -12,7 +12,6 @@ import uvloop
 from guilder import notify
 from guilder.app import domains, environments
 from guilder.app.environments import World
-from guilder.app.http import settle_memory
 from guilder.platform import jobs, outbox, runtime, settings, telemetry
 from guilder.platform.environment import Env
 from guilder.platform.jobs import Loop
@@ -23,7 +22,7 @@ async def work(world: World, stop: asyncio.Event) -> None:
     tasks = [asyncio.create_task(world.cache.follow(), name="cache")]
     for env in world.envs.values():
         tasks += [asyncio.create_task(c, name=f"{env.name} {name}") for name, c in _chores(env)]
-    settle_memory()
+    runtime.settle_memory()
     runtime.tell_ready()
     stopped = asyncio.create_task(stop.wait())
     ended, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -71,6 +70,7 @@ def main() -> None:
     """Entry point of a child of the supervisor."""
     s = settings.load()
     telemetry.start_logging("worker", s.log_level)
+    runtime.wait_for_database()
     with contextlib.suppress(KeyboardInterrupt):
         uvloop.run(run(s))
 

@@ -3,7 +3,7 @@
     ROUTES, RESOURCES   /v1/checkout/sessions                                    (API)
     SUBSCRIPTIONS       a payment that ends completes or expires its session     (worker)
     CATALOGUE           the events that are said of sessions
-    pages(envs)         the pages themselves                                     (cashier process)
+    pages.pages(envs)   the pages themselves                                     (cashier process)
 
 Invariants.  Tests carry these names (`test_K1_...`).
 
@@ -20,6 +20,5 @@ The page works without JavaScript: forms, redirects and a refresh.  A small scri
 from guilder.cashier.api import RESOURCES, ROUTES
 from guilder.cashier.events import CATALOGUE
 from guilder.cashier.follow import SUBSCRIPTIONS
-from guilder.cashier.pages import pages
 
-__all__ = ["CATALOGUE", "RESOURCES", "ROUTES", "SUBSCRIPTIONS", "pages"]
+__all__ = ["CATALOGUE", "RESOURCES", "ROUTES", "SUBSCRIPTIONS"]

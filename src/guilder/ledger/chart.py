@@ -16,14 +16,15 @@ from functools import lru_cache
 from typing import Literal
 from uuid import UUID
 
+import msgspec
+
 from guilder.core import ids
 from guilder.core.check import never
 
 Funds = Literal["platform", "merchant", "channel_escrow"]
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(msgspec.Struct, frozen=True):
     """An account by its name: a code of this chart, and an asset.  It is opened when it is first posted to."""
 
     code: str

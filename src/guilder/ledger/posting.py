@@ -7,6 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+import msgspec
+
 from guilder.core import ids
 from guilder.core.amount import INT64
 from guilder.core.check import must
@@ -28,8 +30,7 @@ class Code(StrEnum):
     CREATED = "created"
 
 
-@dataclass(frozen=True, slots=True)
-class Transfer:
+class Transfer(msgspec.Struct, frozen=True):
     """`units` from `debit` to `credit`, in their common asset."""
 
     debit: Account
@@ -42,8 +43,7 @@ class Transfer:
         must(self.debit.code != self.credit.code, "L1: a transfer has two ends")
 
 
-@dataclass(frozen=True, slots=True)
-class Journal:
+class Journal(msgspec.Struct, frozen=True):
     """One business entry.  `key` is unique in the book: 'charge:06b2…'."""
 
     book_id: UUID
@@ -61,8 +61,7 @@ class Journal:
         return hashlib.sha256("".join([self.rule, "\n", *lines]).encode()).digest()[:16]
 
 
-@dataclass(frozen=True, slots=True)
-class Posted:
+class Posted(msgspec.Struct, frozen=True):
     """A journal's answer."""
 
     code: Code

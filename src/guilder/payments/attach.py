@@ -72,7 +72,7 @@ async def _move(tx: Tx, was: Method, customer_id: UUID | None, *, livemode: bool
 
 def _detached(method: Method, customer_id: UUID, at: datetime, livemode: bool) -> Event:
     previous = msgspec.json.encode({"customer": ids.show("cus", customer_id)}).decode()
-    return replace(_event("payment_method.detached", method, at, livemode), previous=previous)
+    return msgspec.structs.replace(_event("payment_method.detached", method, at, livemode), previous=previous)
 
 
 def _event(type: str, method: Method, at: datetime, livemode: bool) -> Event:

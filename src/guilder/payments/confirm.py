@@ -10,10 +10,11 @@ is over it takes the attempt over, and asks what became of it before anything el
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
+
+import msgspec
 
 from guilder.core import clock, ids
 from guilder.core.errors import GuilderError, InFlight, Invalid, NotFound, WrongState
@@ -35,8 +36,7 @@ from guilder.platform.idempotency import Asked, Claims, Fresh, Key, Reply, Resum
 ASK_LEASE_S = 20  # longer than a channel call may take: until then nobody else asks
 
 
-@dataclass(frozen=True, slots=True)
-class Begin:
+class Begin(msgspec.Struct, frozen=True):
     """A wish to confirm.  `new` makes the payment in the same commit.  `choose` says which way the payment goes, or raises why none."""
 
     book_id: UUID
@@ -51,15 +51,16 @@ class Begin:
     attach: str | None = None
     new: Intent | None = None
     new_method: Method | None = None
-    changed: dict[str, Any] = field(default_factory=dict)  # parameters that a confirm may set: receipt_email, shipping
+    changed: dict[str, Any] = msgspec.field(
+        default_factory=dict
+    )  # parameters that a confirm may set: receipt_email, shipping
 
     @property
     def intent_key(self) -> BookKey:
         return self.book_id, self.intent_id
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(msgspec.Struct, frozen=True):
     """Phase 1 is committed: the channel may be asked, at `account`.  None: it may have been asked before, so query first."""
 
     intent: Intent
@@ -202,9 +203,9 @@ async def confirm(rt: Env, key: Key, wish: Begin) -> Reply:
     begun = await rt.lane(BEGIN).submit(Asked(key, wish), wish.book_id)
     if isinstance(begun, Reply):
         return begun
-    reach("pay.row_committed", begun.attempt.id)
     if begun.account is None:
         return await asking.carry_through(asking.find_out(rt, begun.intent, begun.attempt, wish.by, key))
+    reach("pay.row_committed", begun.attempt.id)
     reply = await asking.collect(rt, begun.intent, begun.attempt, begun.account, wish.by, key)
     reach("pay.before_resp", begun.attempt.id)
     return reply

@@ -1,7 +1,8 @@
 """Create: write down what is to be paid for.  One phase; no channel is asked."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from guilder.core import clock
 from guilder.core.errors import GuilderError
@@ -16,8 +17,7 @@ from guilder.platform.idempotency import Asked, Reply, once_many
 from guilder.platform.web import render_error
 
 
-@dataclass(frozen=True, slots=True)
-class NewIntent:
+class NewIntent(msgspec.Struct, frozen=True):
     """A payment that exists in memory only."""
 
     intent: Intent

@@ -16,6 +16,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from guilder.channels.model import Info, Outcome, Problem, QrCode, Redirect, Retry, State
 from guilder.core import ids
 from guilder.core.check import must
@@ -37,11 +39,8 @@ from guilder.payments.ways import TYPE
 from guilder.platform.case import Case
 
 A, S, R = AttemptState, IntentStatus, RefundState
-PAID_OTHERWISE = (
-    "amount_mismatch",
-    "currency_mismatch",
-    "amount_missing",
-)  # it is this attempt's money, and not what we asked for
+# It is this attempt's money, and not what we asked for.
+PAID_OTHERWISE = ("amount_mismatch", "currency_mismatch", "amount_missing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +54,7 @@ class Contract:
     info: Info
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
+class Scene(msgspec.Struct, frozen=True):
     """One item's surroundings: where decisions are noted, how things are shown, what time it is, which door it came through."""
 
     changes: Changes

@@ -1,6 +1,5 @@
 """Ways to pay, as payments choose them: a stored `pm_`, data given on the spot, or a test token."""
 
-from dataclasses import dataclass
 from uuid import UUID
 
 import msgspec
@@ -19,8 +18,7 @@ from guilder.platform.web import merge_metadata
 Q = load(__package__)
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
+class Chosen(msgspec.Struct, frozen=True):
     """The way that a payment takes.  `new`: it is written with the payment."""
 
     id: UUID

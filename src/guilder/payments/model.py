@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from guilder.core.amount import Amount
 from guilder.ledger import Journal
 from guilder.payments.states import AttemptState, IntentStatus, RefundState
@@ -170,8 +172,7 @@ class Refund:
         return Amount(self.amount, self.currency)
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(msgspec.Struct, frozen=True):
     """One change of a state, for history."""
 
     book_id: UUID

@@ -6,8 +6,9 @@ disturbed.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from uuid import UUID
+
+import msgspec
 
 from guilder.channels.model import Outcome
 from guilder.core import clock
@@ -27,8 +28,7 @@ from guilder.platform.failpoints import reach
 from guilder.platform.idempotency import Key, Reply
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
+class Heard(msgspec.Struct, frozen=True):
     """What a channel said of one attempt, and through which door.  `key`: a caller waits for the answer."""
 
     book_id: UUID
@@ -41,8 +41,7 @@ class Heard:
     key: Key | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class HeardRefund:
+class HeardRefund(msgspec.Struct, frozen=True):
     """What a channel said of one refund."""
 
     book_id: UUID
@@ -55,8 +54,7 @@ class HeardRefund:
     key: Key | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(msgspec.Struct, frozen=True):
     """It is noted.  `case`: not believed.  `found` False: we know no such attempt or refund, and nothing was noted."""
 
     found: bool
@@ -102,7 +100,7 @@ def _only_ours(
     """Keep the answers of keys that we still held.  Whoever lost its key to a successor hears `unknown`, and asks again: one key has
     one answer."""
     return [
-        replace(r, reply=None)
+        msgspec.structs.replace(r, reply=None)
         if isinstance(r, Recorded) and h.key is not None and h.key.key and (h.book_id, h.key.key) not in finished
         else r
         for h, r in zip(heard, results, strict=True)

@@ -164,20 +164,21 @@ async def refund(rt: Env, key: Key, wish: Wish) -> Reply:
     begun = await rt.lane(BEGIN_REFUND).submit(Asked(key, wish), wish.book_id)
     if isinstance(begun, Reply):
         return begun
-    reach("refund.row_committed", begun.refund.id)
+    if not begun.again:
+        reach("refund.row_committed", begun.refund.id)
     return await asking.carry_through(_ask(rt, key, wish, begun))
 
 
 async def _ask(rt: Env, key: Key, wish: Wish, begun: Begun) -> Reply:
     account = await asking.the_account(rt, begun.refund)
-    reach("refund.before_channel", begun.refund.id)
     if begun.again:
         outcome = await asking.query_refund(rt, begun.refund, account)
         if outcome.state is State.NOT_FOUND:
             outcome = await asking.ask_refund(rt, begun.refund, begun.paid, account)
     else:
+        reach("refund.before_channel", begun.refund.id)
         outcome = await asking.ask_refund(rt, begun.refund, begun.paid, account)
-    reach("refund.after_channel", begun.refund.id)
+        reach("refund.after_channel", begun.refund.id)
     recorded = await asking.record_refund(rt, begun.refund, account, outcome, "reply", wish.by, key)
     reach("refund.after_commit", begun.refund.id)
     if recorded.reply is None and key.key is not None:

@@ -7,8 +7,9 @@ alipay       alipay       precreate   payment_method_options[alipay][client]=qr:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from guilder.core.errors import Invalid
 from guilder.merchants.channel_accounts import ChannelAccount
@@ -21,8 +22,7 @@ TYPE = {channel: type for type, channel in CHANNEL.items()}
 TOKEN_PREFIX = "pm_sim_"  # noqa: S105 - no password
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(msgspec.Struct, frozen=True):
     """One way through one channel account."""
 
     account: ChannelAccount

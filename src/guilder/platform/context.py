@@ -8,14 +8,14 @@ the W3C trace id: a caller that sends a `traceparent` finds its own trace in our
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
 from uuid import UUID
+
+import msgspec
 
 from guilder.core import ids
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(msgspec.Struct, frozen=True):
     root_id: UUID  # the chain of work: minted once, carried by everything that follows from it
     request_id: str = ""  # 'req_…' of the request that is being served
     idempotency_key: str = ""
@@ -65,4 +65,4 @@ def mint(**fields: object) -> Context:
 
 def carry_on(root_id: UUID, **fields: object) -> Context:
     """The context of work that belongs to an earlier chain."""
-    return replace(Context(root_id=root_id), **fields)  # pyrefly: ignore[bad-argument-type]
+    return Context(root_id=root_id, **fields)  # pyrefly: ignore[bad-argument-type]

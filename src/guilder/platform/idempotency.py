@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 from uuid import UUID
 
+import msgspec
+
 from guilder.core import ids
 from guilder.core.errors import GuilderError, InFlight, KeyReused, Rejected
 from guilder.platform.db import CommitUnknown, Conflict, Database, DatabaseError, Tx
@@ -36,8 +38,7 @@ DEAD_S = 5.0  # without a beat for so long, a process is dead
 RUNNER = ids.new_id()  # this process, as the holder of keys
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(msgspec.Struct, frozen=True):
     """Whose key, which, and for what request.  `key` None: the caller gave none, and nothing is stored."""
 
     book_id: UUID
@@ -46,8 +47,7 @@ class Key:
     request_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """An answer as it goes over the wire."""
 
     status: int
@@ -55,8 +55,7 @@ class Reply:
     replayed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Asked(Generic[I]):
+class Asked(msgspec.Struct, Generic[I], frozen=True):
     """An item under a key."""
 
     key: Key

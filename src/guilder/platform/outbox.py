@@ -18,6 +18,8 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from uuid import UUID
 
+import msgspec
+
 from guilder.core import ids
 from guilder.platform import context
 from guilder.platform.db import CommitUnknown, Contended, Database, DatabaseError, Lost, Row, Tx
@@ -30,8 +32,7 @@ BATCH = 200
 PACE_S = 0.01
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """Something that happened to one object.  `data` is the object as JSON, as merchants are to see it."""
 
     book_id: UUID

@@ -13,7 +13,6 @@ import logging
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
@@ -48,8 +47,7 @@ _PERSONAL_IN_FORM = re.compile(rb"((?:^|&)" + _PERSON + rb"=)[^&]*")
 _SIGN = re.compile(r"([?&](?:sign|key|secret)=)[^&]*")
 
 
-@dataclass(frozen=True, slots=True)
-class About:
+class About(msgspec.Struct, frozen=True):
     """What a call is about."""
 
     book_id: UUID
@@ -59,8 +57,7 @@ class About:
     about: UUID | None = None  # attempt, refund
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True):
     """One line of the journal."""
 
     about: About

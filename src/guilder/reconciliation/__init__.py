@@ -29,9 +29,7 @@ Our side has no duplicates: a key of ours is a primary key.  Lines never wait at
 all days.  Fees are kept as the file has them, and judged when there are fee plans.
 """
 
-from guilder.reconciliation.cli import run_cli
 from guilder.reconciliation.model import Break, BreakState, Reason, Report, Sums, Tally
 from guilder.reconciliation.reconcile import reconcile
-from guilder.reconciliation.render import render
 
-__all__ = ["Break", "BreakState", "Reason", "Report", "Sums", "Tally", "reconcile", "render", "run_cli"]
+__all__ = ["Break", "BreakState", "Reason", "Report", "Sums", "Tally", "reconcile"]

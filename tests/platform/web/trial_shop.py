@@ -25,13 +25,13 @@ from guilder.platform.web import (
     Units,
     Url,
     api_key,
-    build,
     encode,
     expands,
     listing,
     merge_metadata,
     route,
 )
+from guilder.platform.web.app import build
 
 KEY, READER = "sk_test_shop", "rk_test_reader"
 

@@ -10,6 +10,7 @@
     async def create_payment_intent(call: Call, body: CreateIntent) -> PaymentIntent | Answer:
         '''Create a PaymentIntent.  The docstring is the reference's text.'''
 
+    from guilder.platform.web.app import build        # not here: a process that serves nothing need not load it
     app = build([create_payment_intent, ...], authenticate=authenticate, resources=[Resource("ch", Charge, load_charges)])
 
 What the layer sees to, so that no domain does: keys and scopes, the dialect's headers, forms and JSON by declared type,
@@ -18,7 +19,6 @@ errors as the SDKs expect them, pages, expand, bounds on everything, and the Ope
 """
 
 from guilder.platform.web.answer import Listing, encode, listing, render_error
-from guilder.platform.web.app import build
 from guilder.platform.web.call import VERSION, Answer, Call, Principal, api_key
 from guilder.platform.web.expand import Resource, expands
 from guilder.platform.web.params import (
@@ -56,7 +56,6 @@ __all__ = [
     "UnixTime",
     "Url",
     "api_key",
-    "build",
     "encode",
     "expands",
     "id_of",
