@@ -22,7 +22,7 @@ import sys
 from contextlib import ExitStack
 from typing import Any
 
-from stand import checks, gauges, report, scene
+from stand import checks, gauges, past, report, scene
 from stand.gauges import percentile
 from stand.report import Table, Target
 from stand.sampling import Profile, profiled
@@ -37,6 +37,9 @@ def main() -> int:
     parser = report.options(__doc__)
     parser.add_argument(
         "--merchants", type=int, default=1, help="over how many books payments are spread (1: one hot book)"
+    )
+    parser.add_argument(
+        "--past", type=int, default=0, metavar="N", help="write N payments of the past into the tables first"
     )
     parser.add_argument("--callers", type=int, nargs="+", help="of the closed loops")
     parser.add_argument(
@@ -55,6 +58,8 @@ def run(args: argparse.Namespace, stage: Stage, profile: Profile | None) -> int:
     """The acts in their order."""
     under = report.conditions(stage.settings, args)
     closed_s, open_s, warm_s = (4, 6, 1) if args.quick else (20, 60, 4)
+    if args.past:
+        past.fill(stage, args.past)
     stage.play("warming up", Plan(seconds=2 if args.quick else 10, callers=32))
     rows_before = asyncio.run(_rows(stage))
     loops = [

@@ -18,6 +18,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -27,7 +28,7 @@ import msgspec
 from guilder.app import environments, installation, provision
 from guilder.app.installation import Installation
 from guilder.app.provision import Demo
-from guilder.core import ids
+from guilder.core import clock, ids
 from guilder.platform import cluster, db
 from stand.gauges import Cast
 from stand.traffic import Plan, Played, Setting
@@ -99,6 +100,7 @@ class Stage:
     cast: Cast
     settings: dict[str, str]  # of PostgreSQL
     acts: list[Act] = field(default_factory=list)
+    began: datetime = field(default_factory=clock.now)
 
     @property
     def books(self) -> list[UUID]:

@@ -8,7 +8,7 @@ from guilder.cashier.model import Session
 from guilder.core import clock
 from guilder.core.errors import GuilderError
 from guilder.payments import store as payments_store
-from guilder.payments.create import add, refuse
+from guilder.payments.create import add
 from guilder.payments.life import Scene
 from guilder.payments.model import Changes, Intent
 from guilder.payments.present import Face
@@ -16,6 +16,7 @@ from guilder.platform.context import Context
 from guilder.platform.db import Tx
 from guilder.platform.environment import LaneSpec
 from guilder.platform.idempotency import Asked, Reply, once_many
+from guilder.platform.once import refusal
 from guilder.platform.web import encode
 
 
@@ -32,7 +33,7 @@ class NewSession:
 
 async def create_many(tx: Tx, asked: list[Asked[NewSession]]) -> Sequence[Reply | GuilderError]:
     """Create each session once per key; the answer is stored in the same commit."""
-    return await once_many(tx, asked, _create, refuse)
+    return await once_many(tx, asked, _create, refusal)
 
 
 async def _create(tx: Tx, new: list[NewSession]) -> Sequence[Reply | GuilderError]:

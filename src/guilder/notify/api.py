@@ -17,7 +17,6 @@ from guilder.core.page import PageQuery, turn
 from guilder.notify import guard, sign
 from guilder.notify.endpoints import Change, Remove, Roll, Update, change_many, create_many, no_such_endpoint
 from guilder.notify.model import Endpoint, about, endpoint
-from guilder.notify.once import answer_once, one_phase
 from guilder.notify.present import (
     DeletedWebhookEndpoint,
     Event,
@@ -29,6 +28,7 @@ from guilder.notify.present import (
     webhook_endpoint,
 )
 from guilder.notify.redeliver import MOST, Ask, redeliver_many
+from guilder.platform.once import answer_once, one_phase
 from guilder.platform.sql import load, walked
 from guilder.platform.web import (
     VERSION,

@@ -15,7 +15,6 @@ from uuid import UUID
 from guilder.core import clock, ids
 from guilder.core.errors import GuilderError, InFlight, NotFound, WrongState
 from guilder.payments import asking, life, present, store
-from guilder.payments.create import refuse
 from guilder.payments.life import Scene
 from guilder.payments.model import Attempt, BookKey, Changes, Intent
 from guilder.payments.present import Face
@@ -26,6 +25,7 @@ from guilder.platform.db import Tx
 from guilder.platform.environment import Env, LaneSpec
 from guilder.platform.failpoints import reach
 from guilder.platform.idempotency import Asked, Claims, Fresh, Key, Reply, Resume
+from guilder.platform.once import refusal
 
 CLOSE_LEASE_S = 20
 
@@ -104,9 +104,9 @@ async def begin_many(tx: Tx, asked: list[Asked[Cancel]]) -> Sequence[Closing | R
 
 def _begin(scene: Scene, intent: Intent | None, attempts: dict[BookKey, Attempt], wish: Cancel) -> Closing | Reply:
     if intent is None:
-        return refuse(NotFound(f"No such payment_intent: '{ids.show('pi', wish.intent_id)}'", param="intent"))
+        return refusal(NotFound(f"No such payment_intent: '{ids.show('pi', wish.intent_id)}'", param="intent"))
     if intent.status not in CANCELABLE:
-        return refuse(_not_cancelable(scene.face, intent))
+        return refusal(_not_cancelable(scene.face, intent))
     open_now = tuple(a for a in attempts.values() if a.intent_id == intent.id and a.state in OPEN_ATTEMPT)
     if not open_now:
         life.cancel(scene, intent, wish.reason)
@@ -139,7 +139,7 @@ async def answer_many(tx: Tx, asked: list[Asked[Cancel]]) -> Sequence[Reply | Gu
     for a in asked:
         intent = intents[a.item.book_id, a.item.intent_id]
         if intent.status is IntentStatus.SUCCEEDED:
-            replies.append(refuse(_not_cancelable(a.item.face, intent)))
+            replies.append(refusal(_not_cancelable(a.item.face, intent)))
         else:
             replies.append(Reply(200, present.encode(present.intent(a.item.face, intent))))
     await idempotency.finish_many(tx, [(a.key, r) for a, r in zip(asked, replies, strict=True)])

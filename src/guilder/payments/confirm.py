@@ -20,7 +20,7 @@ from guilder.core import clock, ids
 from guilder.core.errors import GuilderError, InFlight, Invalid, NotFound, WrongState
 from guilder.merchants.channel_accounts import ChannelAccount
 from guilder.payments import asking, life, present, store
-from guilder.payments.create import add, refuse
+from guilder.payments.create import add
 from guilder.payments.life import Scene
 from guilder.payments.model import Attempt, BookKey, Changes, Intent, Method
 from guilder.payments.present import Face
@@ -32,6 +32,7 @@ from guilder.platform.db import Tx
 from guilder.platform.environment import Env, LaneSpec
 from guilder.platform.failpoints import reach
 from guilder.platform.idempotency import Asked, Claims, Fresh, Key, Reply, Resume
+from guilder.platform.once import refusal
 
 ASK_LEASE_S = 20  # longer than a channel call may take: until then nobody else asks
 
@@ -125,8 +126,8 @@ class _Fold:
             self.intents[b.intent_key] = add(scene, b.new)
         try:
             intent, way = self._allowed(self.intents.get(b.intent_key), b)
-        except GuilderError as refusal:
-            reply = refuse(refusal)
+        except GuilderError as why:
+            reply = refusal(why)
             self.claims.answer(key, reply)
             return reply
         attempt = self._start(scene, intent, b, way)

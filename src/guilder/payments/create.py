@@ -14,7 +14,7 @@ from guilder.platform.context import Context
 from guilder.platform.db import Tx
 from guilder.platform.environment import LaneSpec
 from guilder.platform.idempotency import Asked, Reply, once_many
-from guilder.platform.web import render_error
+from guilder.platform.once import refusal
 
 
 class NewIntent(msgspec.Struct, frozen=True):
@@ -28,7 +28,7 @@ class NewIntent(msgspec.Struct, frozen=True):
 
 async def create_many(tx: Tx, asked: list[Asked[NewIntent]]) -> Sequence[Reply | GuilderError]:
     """Create each payment once per key; the answer is stored in the same commit."""
-    return await once_many(tx, asked, _create, refuse)
+    return await once_many(tx, asked, _create, refusal)
 
 
 async def _create(tx: Tx, new: list[NewIntent]) -> Sequence[Reply | GuilderError]:
@@ -52,12 +52,6 @@ def add(scene: Scene, new: Intent) -> Intent:
     life.born(scene, intent, "intent", intent.status)
     events.of_intent(scene.changes, scene.face, "payment_intent.created", intent, scene.at)
     return intent
-
-
-def refuse(error: GuilderError) -> Reply:
-    """A refusal as it is stored and replayed."""
-    answer = render_error(error)
-    return Reply(answer.status, answer.body)
 
 
 CREATE: LaneSpec[Asked[NewIntent], Reply] = LaneSpec("payments.create", create_many, spread=True)

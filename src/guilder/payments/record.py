@@ -14,7 +14,6 @@ from guilder.channels.model import Outcome
 from guilder.core import clock
 from guilder.core.errors import CardError, GuilderError
 from guilder.payments import life, present, store
-from guilder.payments.create import refuse
 from guilder.payments.life import Contract, Scene
 from guilder.payments.model import Attempt, Changes, Intent, Refund
 from guilder.payments.present import Face
@@ -26,6 +25,7 @@ from guilder.platform.db import Tx
 from guilder.platform.environment import LaneSpec
 from guilder.platform.failpoints import reach
 from guilder.platform.idempotency import Key, Reply
+from guilder.platform.once import refusal
 
 
 class Heard(msgspec.Struct, frozen=True):
@@ -124,7 +124,7 @@ def answer_of(face: Face, intent: Intent, attempt: Attempt) -> Reply:
     shown = present.intent(face, intent)
     if attempt.state is AttemptState.FAILED:
         error = life.error_of(attempt)
-        return refuse(
+        return refusal(
             CardError(
                 error["message"],
                 code=error["code"],

@@ -17,7 +17,6 @@ from guilder.channels.model import State
 from guilder.core import clock, ids
 from guilder.core.errors import GuilderError, InFlight, Invalid, NotFound, Unknown, WrongState
 from guilder.payments import asking, events, life, store
-from guilder.payments.create import refuse
 from guilder.payments.life import Scene
 from guilder.payments.model import Attempt, BookKey, Changes, Charge, Intent, Refund
 from guilder.payments.present import Face
@@ -29,6 +28,7 @@ from guilder.platform.db import Tx
 from guilder.platform.environment import Env, LaneSpec
 from guilder.platform.failpoints import reach
 from guilder.platform.idempotency import Asked, Claims, Fresh, Key, Reply, Resume
+from guilder.platform.once import refusal
 
 ASK_LEASE_S = 20
 
@@ -98,9 +98,9 @@ class _Fold:
             self._keys[key.book_id, key.key] = key.fingerprint
         intent = self.intents.get((wish.book_id, wish.intent_id))
         charge = self.charges.get((wish.book_id, wish.intent_id))
-        refusal = _refusal(intent, charge, wish)
-        if refusal is not None:
-            reply = refuse(refusal)
+        refused = _refusal(intent, charge, wish)
+        if refused is not None:
+            reply = refusal(refused)
             self.claims.answer(key, reply)
             return reply
         assert intent is not None and charge is not None

@@ -1,13 +1,15 @@
-"""A POST of one phase: do it once per idempotency key, in one transaction of its own.
+"""A POST of one phase, once per idempotency key: alone in a transaction of its own, or with others of its kind.
 
-    return await once(call, create)          # async def create(tx: Tx) -> Customer
+    return await once(call, create)                      # async def create(tx: Tx) -> Customer
 
-For everything that is not hot enough for a batch lane.  What `work` raises as Rejected is stored and replayed, too, after its writes
-are undone.
+    CREATE = one_phase("create_endpoint", create_many, render)
+    return await answer_once(call, CREATE, item)
+
+What is refused for good (Rejected) is stored and replayed, too, and leaves nothing else.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -17,11 +19,14 @@ from guilder.core.errors import Busy, GuilderError, Rejected
 from guilder.platform import context, idempotency
 from guilder.platform.context import Context
 from guilder.platform.db import Conflict, Contended, Database, Lost, Tx
-from guilder.platform.idempotency import Key, Reply
+from guilder.platform.environment import LaneSpec
+from guilder.platform.idempotency import Asked, Key, Reply
 from guilder.platform.sql import load
 from guilder.platform.web import Answer, Call, encode, render_error
 
 Q = load(__package__)
+I = TypeVar("I")  # noqa: E741 - item
+O = TypeVar("O")  # noqa: E741 - outcome
 
 
 def context_of(call: Call) -> Context:
@@ -46,7 +51,43 @@ def key_of(call: Call) -> Key:
 
 def answer(reply: Reply) -> Answer:
     """A stored or fresh reply as it goes out."""
-    return Answer(reply.status, reply.body, {"Idempotent-Replayed": "true"} if reply.replayed else None)
+    headers = {"Idempotent-Replayed": "true"} if reply.replayed else {}
+    if reply.status >= 400:  # only what can never succeed is an answer
+        headers["Stripe-Should-Retry"] = "false"
+    return Answer(reply.status, reply.body, headers)
+
+
+def one_phase(
+    name: str, do: Callable[[Tx, list[I]], Awaitable[Sequence[O | GuilderError]]], render: Callable[[I, O], Any]
+) -> LaneSpec[Asked[I], Reply]:
+    """The lane of a use case whose whole effect is one transaction, many callers in one batch.
+
+    `do` works on items and answers values or refusals; `render` makes the value what the caller reads.
+    """
+
+    async def reply_many(tx: Tx, items: list[I]) -> list[Reply | GuilderError]:
+        results = await do(tx, items)
+        return [
+            r if isinstance(r, GuilderError) else Reply(200, encode(render(item, r)))
+            for item, r in zip(items, results, strict=True)
+        ]
+
+    async def work(tx: Tx, asked: list[Asked[I]]) -> list[Reply | GuilderError]:
+        return await idempotency.once_many(tx, asked, reply_many, refusal)
+
+    return LaneSpec(name, work)
+
+
+def refusal(error: GuilderError) -> Reply:
+    """A refusal as it is stored and replayed."""
+    rendered = render_error(error)
+    return Reply(rendered.status, rendered.body)
+
+
+async def answer_once(call: Call, lane: LaneSpec[Asked[I], Reply], item: I) -> Answer:
+    """Submit `item` under the call's key.  Raises Busy, Unknown, KeyReused, InFlight."""
+    book = call.principal.book_id
+    return answer(await call.principal.env.lane(lane).submit(Asked(key_of(call), item), book))
 
 
 async def once(call: Call, work: Callable[[Tx], Awaitable[msgspec.Struct]]) -> Answer:
@@ -83,9 +124,8 @@ class _Known(Exception):
         self.error = error
 
 
-async def _store_refusal(db: Database, key: Key, refusal: Rejected) -> Reply:
-    rendered = render_error(refusal)
-    reply = Reply(rendered.status, rendered.body)
+async def _store_refusal(db: Database, key: Key, refused: Rejected) -> Reply:
+    reply = refusal(refused)
     if key.key is None:
         return reply
 
