@@ -80,13 +80,15 @@ class Payer:
         """Press the button of a way to pay."""
         await self.page.click(f'button[value="{type}"]')
 
-    async def use_phone(self, action: str = "pay") -> None:
-        """Scan with the simulator's phone, and do it there."""
+    async def use_phone(self, action: str = "pay", *, scripts: bool = True) -> None:
+        """Scan with the simulator's phone, and do it there.  Without scripts axe cannot look."""
         async with self.context.expect_page() as opened:
             await self.page.click(".simulator a")
         phone = await opened.value
+        assert not scripts or await violations(phone) == []
         await phone.click(f'button[value="{action}"]')
         await phone.wait_for_load_state()
+        assert not scripts or await violations(phone) == []
         await phone.close()
 
     async def violations(self) -> list[str]:

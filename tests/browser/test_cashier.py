@@ -151,7 +151,7 @@ async def test_the_page_works_without_a_script(visit: Visit) -> None:
     payer = await visit("zh-CN", "phone", script=False)
     await payer.choose("wechat_pay")
     await payer.sees("scan")
-    await payer.use_phone()
+    await payer.use_phone(scripts=False)
     await payer.sees("paid", within_s=20)  # by its own refresh
     await payer.page.wait_for_url(f"https://shop.example/paid?session={payer.session.id}", timeout=20_000)
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scripted import converse
 from wechat_side import adapter, error, reply, signed_by_merchant
 
+from golden import BESIDE, lacking
 from guilder.channels.model import (
     FetchStatement,
     LineKind,
@@ -55,7 +56,7 @@ def sha1(raw: bytes) -> str:
 GOOD = bill(NAMES, PAID, BACK, SUMMARY, SUMS)
 
 
-@pytest.mark.skipif(not GOLDEN.exists(), reason="the golden files lie beside the repository, and here they do not")
+@pytest.mark.skipif(lacking(GOLDEN), reason=BESIDE)
 def test_a_real_bill_is_read_hash_and_totals_included():
     packed = gzip.compress(GOLDEN.read_bytes())
     statement = read_statement(DAY, packed, GOLDEN_SHA1)

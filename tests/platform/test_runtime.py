@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from guilder.platform import embedded
-from guilder.platform.runtime import Program, RuntimeFailure, listen, only_one, supervise
+from guilder.platform.runtime import Program, RuntimeFailure, is_held, listen, only_one, supervise
 
 pytestmark = pytest.mark.anyio
 
@@ -260,8 +260,12 @@ def test_R5_a_postgresql_that_dies_is_started_again(tmp_path: Path) -> None:
 
 def test_R4_a_second_supervisor_is_told_of_the_first(tmp_path: Path) -> None:
     refused = pytest.raises(RuntimeFailure, match=rf"already runs on .* \(pid {os.getpid()}\)")
+    assert not is_held(tmp_path)
     with only_one(tmp_path), refused, only_one(tmp_path):
         pass
+    with only_one(tmp_path):
+        assert is_held(tmp_path)
+    assert not is_held(tmp_path)
     with only_one(tmp_path):
         pass
 

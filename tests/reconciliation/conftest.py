@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from guilder.platform import db, embedded, schema
+from guilder.platform import db, embedded, outbox, schema
 from guilder.platform.crypto import Keyring
 from guilder.platform.environment import Cache, Env
 from guilder.platform.settings import Settings
@@ -49,6 +49,7 @@ async def env(database: embedded.Server) -> AsyncIterator[Env]:
         return next(revisions)
 
     settings = Settings(public_api_url="http://127.0.0.1:9")
+    outbox.register(())
     env = Env("test", settings, pool, control, Keyring(KEY), Cache(revision))
     yield env
     await env.close()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from golden import BESIDE, lacking
 from guilder.channels.wechatpay.statement import read_statement
 from guilder.reconciliation import Sums
 from guilder.reconciliation.reconcile import settle
@@ -51,6 +52,6 @@ async def test_the_bill_meets_the_records_that_were_made_for_it(wechat: Merchant
     assert report.fee == 0
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="the real bytes are not here")
+@pytest.mark.skipif(lacking(REAL), reason=BESIDE)
 def test_the_real_bytes_have_the_published_hash():
     assert read_statement(DAY, REAL.read_bytes(), SHA1).totals.payments == 3

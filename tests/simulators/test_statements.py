@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from golden import BESIDE, lacking
 from simulators.merchant import AlipayMerchant, WeChatMerchant
 from simulators.process import Shop, Simulators
 
@@ -86,7 +87,7 @@ def test_wechatpays_other_types(sim: Simulators, merchant: WeChatMerchant) -> No
     assert rows[0]["退款成功时间"] != ""
 
 
-@pytest.mark.skipif(not GOLDEN.exists(), reason="the real bill is not part of the repository")
+@pytest.mark.skipif(lacking(GOLDEN), reason=BESIDE)
 def test_it_looks_like_a_real_one(sim: Simulators, merchant: WeChatMerchant) -> None:
     close(sim, merchant.id)
     real, ours = read(GOLDEN.read_bytes()), read(fetch(merchant, today(sim)))

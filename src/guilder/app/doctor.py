@@ -14,7 +14,7 @@ from guilder.channels.model import QueryPayment, State
 from guilder.core import clock, ids
 from guilder.core.errors import GuilderError
 from guilder.merchants import channel_accounts
-from guilder.platform import schema
+from guilder.platform import runtime, schema
 from guilder.platform.cluster import EmbeddedError
 from guilder.platform.db import Database, DatabaseError, DriverError
 from guilder.platform.settings import Settings
@@ -74,7 +74,7 @@ def _folder(s: Settings) -> list[Finding]:
 
 
 def _ports(s: Settings) -> list[Finding]:
-    up = (s.state_path / "up.json").exists()
+    up = runtime.is_held(s.state_path)
     found = []
     for name in ("api_port", "cashier_port", "simulators_port", "metrics_port"):
         port = getattr(s, name)

@@ -79,7 +79,7 @@ async def serve(kind: str, s: Settings) -> None:
             socket.create_server((s.host, s.api_port if kind == "api" else s.cashier_port))
         ]
         server = make(app)
-        runtime.settle_memory()
+        environments.settle_memory()
         runtime.tell_ready()
         await server.serve(sockets=sockets)
         for chore in chores:

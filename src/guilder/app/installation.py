@@ -10,13 +10,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from guilder.app.provision import Demo
 from guilder.core.errors import GuilderError
-from guilder.platform import embedded, settings
+from guilder.platform import embedded, runtime, settings
 from guilder.platform.settings import Settings
 
 READY_S = 120
@@ -75,6 +76,7 @@ def start(state: Path, **environ: str) -> Installation:
             stdout=out,
             stderr=out,
             stdin=subprocess.DEVNULL,
+            preexec_fn=partial(runtime.die_with, os.getpid(), signal.SIGTERM),  # noqa: PLW1509  it ends as Ctrl-C ends it
         )
     deadline = time.monotonic() + READY_S
     while not (state / "up.json").exists():

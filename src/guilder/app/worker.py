@@ -22,7 +22,7 @@ async def work(world: World, stop: asyncio.Event) -> None:
     tasks = [asyncio.create_task(world.cache.follow(), name="cache")]
     for env in world.envs.values():
         tasks += [asyncio.create_task(c, name=f"{env.name} {name}") for name, c in _chores(env)]
-    runtime.settle_memory()
+    environments.settle_memory()
     runtime.tell_ready()
     stopped = asyncio.create_task(stop.wait())
     ended, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
