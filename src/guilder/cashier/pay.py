@@ -7,7 +7,7 @@ can send.  The second hears InFlight or the first one's answer, and the page sho
 from datetime import timedelta
 
 from guilder.cashier.device import Offer
-from guilder.cashier.till import Till
+from guilder.cashier.till import Stage, Till
 from guilder.core import clock, ids
 from guilder.merchants import channel_accounts
 from guilder.payments import asking, confirm, methods, ways
@@ -21,9 +21,10 @@ from guilder.platform.idempotency import Key, Reply
 
 
 async def pay(till: Till, offer: Offer, return_url: str, request_id: str) -> Reply | None:
-    """Ask the channel to collect; None if the payer is there already.  Raises what confirm raises."""
+    """Ask the channel to collect; None if the payer is there already, or being brought there.  Raises what confirm raises."""
     env = till.env
-    if till.method_type == offer.type and (till.code is not None if offer.scans else till.leaves_to is not None):
+    there = till.code is not None if offer.scans else till.leaves_to is not None
+    if till.method_type == offer.type and (there or till.stage is Stage.ASKING):
         return None
     accounts = await channel_accounts.of_merchant(env, till.book_id)
     way = ways.choose(offer.type, accounts, till.currency, offer.options)

@@ -96,7 +96,7 @@ def passwords(state: Path) -> dict[str, str]:
 
 def make_state(state: Path) -> Path:
     """Make the state folder if it is missing.  Root's may be passed through, so that nobody reaches the data."""
-    if not state.exists():
+    with contextlib.suppress(FileExistsError):  # another start may be a moment ahead
         state.mkdir(parents=True)
         state.chmod(0o711 if os.geteuid() == 0 else 0o700)
     return state
