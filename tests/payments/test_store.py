@@ -1,7 +1,7 @@
 """Rows and back; one statement a table, whatever the size of the batch; what the tables themselves refuse."""
 
 import asyncio
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +12,7 @@ from changed import replace
 from guilder.channels.model import State
 from guilder.core import clock, ids
 from guilder.payments import confirm, create, record, refund, store
-from guilder.payments.model import Changes, Method
+from guilder.payments.model import Attempt, Changes, Charge, Intent, Method, Refund
 from guilder.payments.states import AttemptState, IntentStatus, RefundState
 from guilder.platform.db import Conflict, Database, Tx
 from guilder.platform.environment import Env
@@ -107,6 +107,16 @@ async def test_statements_do_not_grow_with_the_batch(place: Place, desk: Desk, s
     assert dict(zip(("create", "begin", "record", "refund", "record refund"), counts, strict=True)) == {
         "create": 2, "begin": 3, "record": 6, "refund": 6, "record refund": 5,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [Method, Intent, Attempt, Charge, Refund])
+async def test_a_struct_has_the_columns_of_its_table_in_their_order(place: Place, kind: type) -> None:
+    rows = await place.fetch(
+        "SELECT column_name FROM information_schema.columns WHERE table_schema = 'payments' AND table_name = $1"
+        " ORDER BY ordinal_position",
+        kind.__name__.lower(),
+    )
+    assert [r["column_name"] for r in rows] == [f.name for f in fields(kind)]
 
 
 async def test_P2_the_table_refuses_a_second_charge(desk: Desk, db: Database) -> None:

@@ -24,7 +24,7 @@ _JSON = frozenset({"metadata", "extra", "next_action", "last_error", "problem", 
 
 
 class Shape(Generic[T]):
-    """How a kind of object lies in its table: field by field, in the order of the columns; tests/test_tidy.py holds both together."""
+    """How a kind of object lies in its table: field by field, in the order of the columns; a test holds both together."""
 
     def __init__(self, kind: type[T]) -> None:
         names = [f.name for f in fields(kind)]
