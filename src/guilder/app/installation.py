@@ -76,7 +76,8 @@ def start(state: Path, **environ: str) -> Installation:
             stdout=out,
             stderr=out,
             stdin=subprocess.DEVNULL,
-            preexec_fn=partial(runtime.die_with, os.getpid(), signal.SIGTERM),  # noqa: PLW1509  it ends as Ctrl-C ends it
+            # Whoever started it may be killed; it then ends by itself, as SIGTERM ends it.
+            preexec_fn=partial(runtime.die_with, os.getpid(), signal.SIGTERM),  # noqa: PLW1509  two system calls; it takes no lock
         )
     deadline = time.monotonic() + READY_S
     while not (state / "up.json").exists():

@@ -85,8 +85,8 @@ class _Balance:
 async def post(tx: Tx, journals: Sequence[Journal]) -> list[Posted]:
     """Post the journals in order, each seeing what those before it did; one answer per journal.
 
-    A refused journal leaves nothing and disturbs no other.  What is booked is written with the transaction's next statement (D5).  Raises Conflict (the batch runs again) if a concurrent transaction
-    posts one of the keys meanwhile.
+    A refused journal leaves nothing and disturbs no other.  What is booked is written with the transaction's next statement (D5); that
+    raises Conflict (the batch runs again) if a concurrent transaction posts one of the keys meanwhile.
     """
     if not journals:
         return []
@@ -175,9 +175,8 @@ async def _open(tx: Tx, accounts: dict[tuple[UUID, UUID], Account]) -> None:
 
 
 def _write(tx: Tx, fresh: list[tuple[UUID, Journal, bytes]], changed: dict[tuple[UUID, UUID], _Balance]) -> None:
-    fresh = sorted(
-        fresh, key=lambda f: (f[1].book_id, f[1].key)
-    )  # who posts the same keys at once waits, and never deadlocks
+    # In key order: who posts the same keys at once waits, and never deadlocks.
+    fresh = sorted(fresh, key=lambda f: (f[1].book_id, f[1].key))
     tx.write(
         Q.write_journals,
         [(j.book_id, id, j.key, j.rule, digest, j.about, j.root_id, j.business_line, j.at) for id, j, digest in fresh],

@@ -1,5 +1,6 @@
 -- name: lock_accounts_and_find_journals
--- Accounts in key order, so that batches which share some queue and never deadlock; the journals in the same round trip.  A journal that was posted while we waited for a lock is not seen; its key is then found taken.
+-- Accounts in key order, so that batches which share some queue and never deadlock; the journals in the same round trip.
+-- A journal that was posted while we waited for a lock is not seen; its key is then found taken when ours is written.
 WITH locked AS (
     SELECT a.book_id, a.id, a.balance, a.floor
       FROM ledger.account a

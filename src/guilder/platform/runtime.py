@@ -141,11 +141,9 @@ def is_held(state: Path) -> bool:
     try:
         with (state / "up.lock").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+            return False
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
 
 
 def listen(host: str, port: int, setting: str = "") -> socket.socket:
@@ -220,10 +218,11 @@ async def supervise(
         finally:
             stopped.cancel()
             await run.end(tasks, grace_s)
-            with contextlib.suppress(Exception):  # what stood in its way has been told
-                if run.starting and (server := await run.starting):
+            if run.starting:
+                await asyncio.wait([run.starting])
+                if not run.starting.exception():  # else it has ended the run, and is told by that
                     say("PostgreSQL stops")
-                    await asyncio.to_thread(server.stop)
+                    await asyncio.to_thread(run.starting.result().stop)
 
 
 @contextlib.contextmanager
