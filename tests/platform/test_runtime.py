@@ -76,7 +76,8 @@ async def ask(listening: socket.socket, what: bytes = b"who") -> bytes:
     reader, writer = await asyncio.open_connection(*listening.getsockname()[:2])
     writer.write(what)
     try:
-        return await asyncio.wait_for(reader.read(), 30)
+        async with asyncio.timeout(30):
+            return await reader.read()
     finally:
         writer.close()
 
@@ -172,7 +173,8 @@ async def test_ready_is_told_once_all_are(tmp_path: Path) -> None:
         told.set()
 
     async with running(tmp_path, Program("a", python(SITS)), Program("b", python(SITS)), on_ready=on_ready):
-        await asyncio.wait_for(told.wait(), 30)
+        async with asyncio.timeout(30):
+            await told.wait()
 
 
 # --- the whole of it as a process of its own -------------------------------------------------------------------------

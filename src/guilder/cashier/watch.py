@@ -60,7 +60,8 @@ class Watch:
             yield b"retry: 1500\n\n"
             while not self._stopping() and asyncio.get_running_loop().time() < end:
                 try:
-                    await asyncio.wait_for(page.news.wait(), HEARTBEAT_S)
+                    async with asyncio.timeout(HEARTBEAT_S):
+                        await page.news.wait()
                 except TimeoutError:
                     yield b": still here\n\n"
                     continue

@@ -79,7 +79,8 @@ class Courier:
                 if await self._round():  # a claim that is dear, because very many endpoints wait, is made less often
                     await asyncio.sleep(max(self._policy.pace_s, 2 * (time.monotonic() - began)))
                 try:
-                    await asyncio.wait_for(self._wake.wait(), self._policy.idle_s)
+                    async with asyncio.timeout(self._policy.idle_s):
+                        await self._wake.wait()
                 except TimeoutError:
                     continue
         finally:

@@ -53,7 +53,8 @@ def routes(envs: Mapping[str, Env]) -> list[Route]:
         if env is None or account is None or account.info.code != request.path_params["channel"]:
             return Response("No such channel account.\n", 404)
         try:
-            body = await asyncio.wait_for(_body(request), PATIENCE_S)
+            async with asyncio.timeout(PATIENCE_S):
+                body = await _body(request)
         except (TimeoutError, ClientDisconnect):
             return Response(status_code=408)
         if body is None:

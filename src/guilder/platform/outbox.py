@@ -176,7 +176,8 @@ async def pump(db: Database, subscription: Subscription, wake: asyncio.Event) ->
             log.exception("outbox %s failed", subscription.name)
             await asyncio.sleep(0.5)
         try:
-            await asyncio.wait_for(wake.wait(), 0.5)
+            async with asyncio.timeout(0.5):
+                await wake.wait()
         except TimeoutError:
             continue
         await asyncio.sleep(PACE_S)  # whoever wakes us is seldom alone
