@@ -15,7 +15,6 @@ from aiohttp import web
 from guilder.core import clock, ids
 from guilder.notify import Policy, jobs, sign
 from guilder.notify import courier as courier_module
-from guilder.notify.courier import pump
 from guilder.notify.model import about
 from guilder.platform import case, db, outbox
 from guilder.platform.db import Tx
@@ -492,18 +491,3 @@ def test_a_secret_shows_itself_nowhere():
     assert len(base64.b64decode(text.removeprefix("whsec_"))) == 32
     assert text[6:] not in repr(sign.read(text.encode()))
     assert courier_module.POLICY.timeout_s < courier_module.POLICY.lease_s
-
-
-async def test_it_ends_when_told_to_just_as_it_is_woken(env: Env):
-    """The wake-up must not swallow the end: a worker that does not stop is one that has to be killed."""
-    for turns in range(4):  # however far the wake-up has come when the end is told
-        wake = asyncio.Event()
-        task = asyncio.create_task(pump(env, wake, policy=replace(Policy(), idle_s=3600.0, grace_s=0.0)))
-        await asyncio.sleep(0.2)
-        wake.set()
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        task.cancel()
-        async with asyncio.timeout(5):
-            await asyncio.gather(task, return_exceptions=True)
-        assert task.cancelled()
