@@ -39,7 +39,7 @@ WITHOUT_BOOK = {  # tables whose primary key does not begin with book_id, and wh
     "schema_version.applied": "one row per database",
 }
 WRITTEN_ONCE = {
-    "ledger.journal", "ledger.transfer", "payments.history", "platform.event", "platform.wire_message", "control.audit",
+    "ledger.journal", "ledger.transfer", "ledger.note", "ledger.refusal", "ledger.key", "ledger.standing", "payments.history", "platform.event", "platform.wire_message", "control.audit",
 }  # fmt: skip
 SQL_IN_PYTHON = {
     "platform/db.py": "the mark and BEGIN are part of the driver's conversation",
@@ -407,7 +407,8 @@ def test_what_is_written_once_refuses_to_be_changed(made: Made) -> None:
     }
     assert guarded == WRITTEN_ONCE
     for name in WRITTEN_ONCE:
-        assert set(made.tables[name].may) == {"SELECT", "INSERT"}, name
+        through_a_door = name.startswith("ledger.")  # the application has no INSERT there: ledger.posting writes
+        assert set(made.tables[name].may) == ({"SELECT"} if through_a_door else {"SELECT", "INSERT"}), name
 
 
 def test_nobody_but_the_owner_empties_or_makes_anything(made: Made) -> None:

@@ -27,7 +27,7 @@ _NAMED = re.compile(r'^ *CONSTRAINT "([^"]+)"')
 TABLES = """
 SELECT n.nspname AS schema, c.relname AS name, c.relkind::text AS kind, c.oid
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relkind IN ('r', 'p', 'v') AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_'
+ WHERE c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_'
  ORDER BY n.nspname, c.oid
 """
 COLUMNS = """

@@ -256,7 +256,9 @@ def journals_page() -> str:
     for booking in BOOKINGS:
         s = booking.act()
         events = ", ".join(f"`{e}`" for e in s.events) or "none"
-        journals = [(f"`{j.rule}`", _code(t.debit), _code(t.credit)) for j in s.changes.journals for t in j.transfers]
+        journals = [
+            (f"`{j.rule}`", _code(t.debit), _code(t.credit or t.debit)) for j in s.changes.journals for t in j.transfers
+        ]
         for number, (rule, debit, credit) in enumerate(journals or [("none", "", "")]):
             first = number == 0
             lines.append(

@@ -5,17 +5,20 @@
 Invariants.  Tests carry these names (`test_L2_...`).
 
     L1  A transfer takes from one account exactly what it gives to another, in one asset.
-    L2  Journals and transfers are written once; nobody updates or deletes them.
+    L2  Journals, transfers and refusals are written once; nobody updates or deletes them.
     L3  An account's balance is the sum of its transfers: credits - debits.
-    L4  An account with a floor never goes below it.
-    L5  One key makes one journal, however often it is posted, and always answers the same.
+    L4  What is available of an account with a floor, balance - held, never goes below it.
+    L5  One key makes one journal or one refusal, however often it is posted, and always answers the same.
+    L6  What an account holds is what remains of its holds, and a hold gives no more than it has.
+    L7  A batch is its journals one at a time, in order; ids rise with commits, book by book.
 
-Cost.   `post` takes four statements, whatever the size of the batch (one more when it meets an account for the first time).
-Locks.  Account rows, in key order, until commit.  Nothing else is awaited meanwhile.
+Cost.   `post` takes two statements, whatever the size of the batch (two more when it meets an account for the first time).
+Locks.  The heads of the batch's books, in their order, until commit.  Nothing else is awaited meanwhile.
 """
 
 from guilder.ledger.chart import Account, payable, receivable, surplus
-from guilder.ledger.posting import Code, Journal, Posted, Transfer, post
+from guilder.ledger.model import Code, Journal, Posted, Transfer, capture, expire, hold, release
+from guilder.ledger.posting import post
 from guilder.ledger.sweep import SWEEPS, Broken, sweep
 
 __all__ = [
@@ -26,9 +29,13 @@ __all__ = [
     "Journal",
     "Posted",
     "Transfer",
+    "capture",
+    "expire",
+    "hold",
     "payable",
     "post",
     "receivable",
+    "release",
     "surplus",
     "sweep",
 ]

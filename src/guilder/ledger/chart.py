@@ -52,6 +52,11 @@ RULES: dict[str, Rule] = {
 }
 
 
+def known(code: str) -> bool:
+    """Whether the chart has an account code: then it is opened when it is first posted to."""
+    return code.partition(":")[0] in RULES
+
+
 def rule(code: str) -> Rule:
     """The chart's rule for an account code; an unknown code crashes."""
     return RULES.get(code.partition(":")[0]) or never(f"the chart knows the account {code!r}")

@@ -1,196 +1,133 @@
 """Post journals: the one way into the book."""
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from uuid import UUID
 
-import msgspec
-
-from guilder.core import ids
-from guilder.core.amount import INT64
-from guilder.core.check import must
-from guilder.ledger.chart import Account, rule
+from guilder.core import clock, ids
+from guilder.ledger.chart import Account, known, rule
+from guilder.ledger.fold import Book, Entry, Held, Stand, judge
+from guilder.ledger.model import Code, Journal, Posted, check
 from guilder.platform.db import Database, Row, Tx
 from guilder.platform.sql import load
 
 Q = load(__package__)
-MAX_TRANSFERS = 100  # of one journal
 
 
-class Code(StrEnum):
-    """What became of a journal.  Precedence is the order of this list."""
+async def post(tx: Tx, journals: Sequence[Journal], *, now: datetime | None = None) -> list[Posted]:
+    """Post the journals in order, each seeing what those before it did; one answer per journal (Code).
 
-    EXISTS = "exists"
-    EXISTS_WITH_OTHER_TRANSFERS = "exists_with_other_transfers"
-    BALANCE_OVERFLOW = "balance_overflow"
-    INSUFFICIENT_FUNDS = "insufficient_funds"
-    CREATED = "created"
-
-
-class Transfer(msgspec.Struct, frozen=True):
-    """`units` from `debit` to `credit`, in their common asset."""
-
-    debit: Account
-    credit: Account
-    units: int
-
-    def __post_init__(self) -> None:
-        must(0 < self.units <= INT64, "a transfer moves at least one unit")
-        must(self.debit.asset == self.credit.asset, "L1: a transfer stays in one asset")
-        must(self.debit.code != self.credit.code, "L1: a transfer has two ends")
-
-
-class Journal(msgspec.Struct, frozen=True):
-    """One business entry.  `key` is unique in the book: 'charge:06b2…'."""
-
-    book_id: UUID
-    key: str
-    rule: str  # the journal rule that made it: 'charge', 'refund', 'surplus'
-    transfers: tuple[Transfer, ...]
-    about: UUID  # the charge, refund or attempt that it books
-    at: datetime
-    root_id: UUID
-    business_line: str = ""
-
-    def digest(self) -> bytes:
-        """What makes two journals of one key the same journal (L5)."""
-        lines = (f"{t.debit.code}\0{t.credit.code}\0{t.debit.asset}\0{t.units}\n" for t in self.transfers)
-        return hashlib.sha256("".join([self.rule, "\n", *lines]).encode()).digest()[:16]
-
-
-class Posted(msgspec.Struct, frozen=True):
-    """A journal's answer."""
-
-    code: Code
-    journal_id: UUID | None = None
-
-    @property
-    def booked(self) -> bool:
-        """Whether the book holds exactly this journal now."""
-        return self.code in (Code.CREATED, Code.EXISTS)
-
-
-@dataclass(slots=True)
-class _Balance:
-    """An account while a batch is folded over it."""
-
-    balance: int
-    floor: int | None
-    delta: int = 0
-
-
-async def post(tx: Tx, journals: Sequence[Journal]) -> list[Posted]:
-    """Post the journals in order, each seeing what those before it did; one answer per journal.
-
-    A refused journal leaves nothing and disturbs no other.  What is booked is written with the transaction's next statement (D5); that
-    raises Conflict (the batch runs again) if a concurrent transaction posts one of the keys meanwhile.
+    A refused journal moves nothing, disturbs no other and uses up its key.  What is booked is written with the transaction's next
+    statement (D5).  Holds the heads of the batch's books until commit.
     """
     if not journals:
         return []
-    must(all(0 < len(j.transfers) <= MAX_TRANSFERS for j in journals), f"a journal has 1 to {MAX_TRANSFERS} transfers")
-    accounts, there = await _lock(tx, journals)
-    posted: list[Posted] = []
-    fresh: list[tuple[UUID, Journal, bytes]] = []
-    for j in journals:
-        digest = j.digest()
-        known = there.get((j.book_id, j.key))
-        if known is not None:
-            same = known[1] == digest
-            posted.append(Posted(Code.EXISTS if same else Code.EXISTS_WITH_OTHER_TRANSFERS, known[0]))
-            continue
-        refusal = _apply(accounts, j)
-        if refusal is not None:
-            posted.append(Posted(refusal))
-            continue
-        id = ids.new_id()
-        there[j.book_id, j.key] = (id, digest)
-        fresh.append((id, j, digest))
-        posted.append(Posted(Code.CREATED, id))
-    if fresh:
-        _write(tx, fresh, {k: a for k, a in accounts.items() if a.delta})
+    check(journals)
+    books = await _lock(tx, journals)
+    for book in books.values():
+        book.last = max(book.last, ids.new_id().int)
+    posted, entries = judge(books, journals, now or clock.now())
+    if entries:
+        _write(tx, books, entries)
     return posted
 
 
-def _apply(accounts: dict[tuple[UUID, UUID], _Balance], journal: Journal) -> Code | None:
-    """Move the journal's units, or say why not and move nothing."""
-    deltas: dict[tuple[UUID, UUID], int] = {}
-    for t in journal.transfers:
-        debit, credit = (journal.book_id, t.debit.id(journal.book_id)), (journal.book_id, t.credit.id(journal.book_id))
-        deltas[debit] = deltas.get(debit, 0) - t.units
-        deltas[credit] = deltas.get(credit, 0) + t.units
-    if any(abs(accounts[k].balance + d) > INT64 for k, d in deltas.items()):
-        return Code.BALANCE_OVERFLOW
-    if any(
-        d < 0 and (floor := accounts[k].floor) is not None and accounts[k].balance + d < floor
-        for k, d in deltas.items()
-    ):
-        return Code.INSUFFICIENT_FUNDS
-    for key, delta in deltas.items():
-        accounts[key].balance += delta
-        accounts[key].delta += delta
-    return None
+_Named = dict[UUID, dict[Account, UUID]]  # the accounts of a batch, by book
 
 
-_Accounts = dict[tuple[UUID, UUID], _Balance]
-_Known = dict[tuple[UUID, str], tuple[UUID, bytes]]
+async def _lock(tx: Tx, journals: Sequence[Journal]) -> dict[UUID, Book]:
+    """Lock the books of the batch, and read what decides it; open those accounts of the chart that are met for the first time."""
+    books = {id: Book(id, 0) for id in sorted({j.book_id for j in journals})}
+    named: _Named = {id: {} for id in books}
+    keys: list[tuple[UUID, str]] = []
+    holds: set[tuple[UUID, UUID]] = set()
+    for j in journals:
+        accounts = named[j.book_id]
+        keys.append((j.book_id, j.key))
+        for t in j.transfers:
+            if t.debit not in accounts:
+                accounts[t.debit] = t.debit.id(j.book_id)
+            if t.credit is not None and t.credit not in accounts:
+                accounts[t.credit] = t.credit.id(j.book_id)
+            if t.hold is not None:
+                holds.add((j.book_id, t.hold))
+    await _read(tx, books, named, keys, sorted(holds))
+    missing = [
+        (book, account, id)
+        for book, accounts in named.items()
+        for account, id in accounts.items()
+        if account not in books[book].accounts and known(account.code)
+    ]
+    if missing:
+        await _open(tx, missing, max(b.last for b in books.values()))
+        await _read(tx, books, named, [], [])
+    return books
 
 
-async def _lock(tx: Tx, journals: Sequence[Journal]) -> tuple[_Accounts, _Known]:
-    """Lock every account of the batch, opening those that are met for the first time; and find what is posted of it already."""
-    named = {
-        (j.book_id, account.id(j.book_id)): account
-        for j in journals
-        for t in j.transfers
-        for account in (t.debit, t.credit)
-    }
-    keys = sorted(named)
-    args = [k[0] for k in keys], [k[1] for k in keys], [j.book_id for j in journals], [j.key for j in journals]
-    accounts, there = _sorted(await tx.rows(Q.lock_accounts_and_find_journals, *args))
-    if len(accounts) < len(keys):
-        await _open(tx, {k: named[k] for k in keys})
-        accounts, there = _sorted(await tx.rows(Q.lock_accounts_and_find_journals, *args))
-    must(len(accounts) == len(keys), "every account of the batch is locked")
-    return accounts, there
+async def _read(
+    tx: Tx, books: dict[UUID, Book], named: _Named, keys: list[tuple[UUID, str]], holds: list[tuple[UUID, UUID]]
+) -> None:
+    ends = [(book, id) for book, accounts in named.items() for id in accounts.values()]
+    stands: dict[tuple[UUID, UUID], Stand] = {}
+    for row in await tx.rows(Q.lock_books, list(books), *_columns(ends), *_columns(keys), *_columns(holds)):
+        what, book = row["what"], books[row["book_id"]]
+        if what in {"account", "closed"}:
+            id = row["id"]
+            stands[book.id, id] = Stand(row["n"], row["m"], row["f"], what == "closed", id)
+        elif what == "head":
+            book.last, book.open_from = row["id"].int, row["at"]
+        elif what == "hold":
+            book.holds[row["id"]] = Held(UUID(bytes=row["bytes"]), row["n"], row["at"])
+        else:
+            book.keys[row["word"]] = (row["id"], row["bytes"], Code(what) if what else None)
+    for book_id, accounts in named.items():
+        found = books[book_id].accounts
+        for account, id in accounts.items():
+            stand = stands.get((book_id, id))
+            if stand is not None:
+                found[account] = stand
 
 
-def _sorted(rows: Sequence[Row]) -> tuple[_Accounts, _Known]:
-    accounts = {(r["book_id"], r["id"]): _Balance(r["balance"], r["floor"]) for r in rows if r["key"] is None}
-    return accounts, {(r["book_id"], r["key"]): (r["id"], r["digest"]) for r in rows if r["key"] is not None}
+def _columns(pairs: Sequence[tuple[object, object]]) -> tuple[list[object], list[object]]:
+    return [p[0] for p in pairs], [p[1] for p in pairs]
 
 
-async def _open(tx: Tx, accounts: dict[tuple[UUID, UUID], Account]) -> None:
-    rules = [rule(a.code) for a in accounts.values()]
-    await tx.run(
+async def _open(tx: Tx, missing: Sequence[tuple[UUID, Account, UUID]], last: int) -> None:
+    rules = [rule(account.code) for _, account, _ in missing]
+    await tx.value(
         Q.open_accounts,
-        [k[0] for k in accounts],
-        [k[1] for k in accounts],
-        [a.code for a in accounts.values()],
-        [a.asset for a in accounts.values()],
+        [book for book, _, _ in missing],
+        [id for _, _, id in missing],
+        [account.code for _, account, _ in missing],
+        [account.asset for _, account, _ in missing],
         [r.normal for r in rules],
         [r.floor for r in rules],
+        UUID(int=max(last + 1, ids.new_id().int)),
     )
 
 
-def _write(tx: Tx, fresh: list[tuple[UUID, Journal, bytes]], changed: dict[tuple[UUID, UUID], _Balance]) -> None:
-    # In key order: who posts the same keys at once waits, and never deadlocks.
-    fresh = sorted(fresh, key=lambda f: (f[1].book_id, f[1].key))
-    tx.write(
-        Q.write_journals,
-        [(j.book_id, id, j.key, j.rule, digest, j.about, j.root_id, j.business_line, j.at) for id, j, digest in fresh],
-    )
-    tx.write(
-        Q.write_transfers,
-        [
-            (j.book_id, id, n, t.debit.id(j.book_id), t.credit.id(j.book_id), t.debit.asset, t.units)
-            for id, j, _ in fresh
-            for n, t in enumerate(j.transfers)
-        ],
-    )
-    keys = sorted(changed)
-    tx.write(Q.move_balances, [k[0] for k in keys], [k[1] for k in keys], [changed[k].delta for k in keys])
+def _write(tx: Tx, books: dict[UUID, Book], entries: Sequence[Entry]) -> None:
+    """Have the batch written with the transaction's next statement."""
+    journals, keys, transfers, refusals, notes = [], [], [], [], []
+    changed: set[UUID] = set()
+    for e in entries:
+        j = e.journal
+        changed.add(j.book_id)
+        keys.append((j.book_id, j.key, e.id, e.digest, e.refused))
+        if e.refused is not None:
+            refusals.append((j.book_id, e.id, j.key, j.rule, e.refused, j.about, j.root_id, j.at))
+            continue
+        journals.append((j.book_id, e.id, j.key, j.rule, j.about, j.root_id, j.business_line, j.at, j.reverses))
+        if j.note:
+            notes.append((j.book_id, e.id, j.note))
+        accounts = books[j.book_id].accounts
+        for n, (t, units) in enumerate(zip(j.transfers, e.units, strict=True)):
+            credit = None if t.credit is None else accounts[t.credit].id
+            transfers.append(
+                (j.book_id, e.id, n, t.kind, accounts[t.debit].id, credit, t.debit.asset, units, t.hold, t.expires_at)
+            )
+    heads = [(id, UUID(int=books[id].last)) for id in sorted(changed)]
+    tx.write(Q.post, *_columns(heads), journals, keys, transfers, refusals, notes)
 
 
 async def balances(tx: Tx, book_id: UUID) -> list[Row]:

@@ -1,5 +1,20 @@
--- The book.  See guilder/ledger/__init__.py for the invariants L1 to L5.
+-- The book.  See guilder/ledger/__init__.py for the invariants L1 to L7.
+--
+-- The application's role reads, and calls two doors: lock() and posting.  It has no INSERT, UPDATE or DELETE on any table here: balances,
+-- holds and standings are moved by PostgreSQL itself, from the transfers that are written, so that SQL cannot unbalance a book either.
 CREATE SCHEMA ledger;
+
+CREATE FUNCTION ledger.id_at(at timestamptz) RETURNS uuid LANGUAGE sql IMMUTABLE STRICT AS $$
+    -- The lowest UUIDv7 of an instant: where a partition begins, where history is cut.
+    SELECT (lpad(to_hex(floor(extract(epoch FROM at) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid
+$$;
+
+-- One row a book: whoever posts in it holds this row until he commits.  So ids rise in the order of commits, book by book.
+CREATE TABLE ledger.head (
+    book_id   uuid PRIMARY KEY,
+    id        uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000', -- the newest id in the book
+    open_from timestamptz                -- what moved before that is closed; NULL: nothing is
+) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0.01);
 
 CREATE TABLE ledger.account (
     book_id  uuid    NOT NULL,
@@ -8,60 +23,260 @@ CREATE TABLE ledger.account (
     asset    text    NOT NULL,
     normal   text    NOT NULL CHECK (normal IN ('debit', 'credit')),
     floor    bigint,                     -- L4; NULL: may go anywhere
-    balance  bigint  NOT NULL DEFAULT 0, -- L3; credits - debits; kept by post(), proved by sweep()
+    opened   uuid    NOT NULL,           -- an id of its time: seals find it by that
+    closed   boolean NOT NULL DEFAULT false,
+    balance  bigint  NOT NULL DEFAULT 0, -- L3; credits - debits
+    held     bigint  NOT NULL DEFAULT 0, -- L6; reserved by holds
     PRIMARY KEY (book_id, id),
-    CONSTRAINT "L4 floor" CHECK (floor IS NULL OR balance >= floor)
+    CONSTRAINT "L4 floor" CHECK (floor IS NULL OR balance - held >= floor),
+    CONSTRAINT "L6 held" CHECK (held >= 0)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01); -- balances are updated in place: keep them HOT
 
 CREATE TABLE ledger.journal (
     book_id       uuid        NOT NULL,
-    id            uuid        NOT NULL,
+    id            uuid        NOT NULL,  -- tells when it was booked, too
     key           text        NOT NULL,  -- L5; 'charge:06b2…'
     rule          text        NOT NULL,  -- which event booked it
-    digest        bytea       NOT NULL,  -- of the transfers: the same key with others is refused
     about         uuid        NOT NULL,  -- charge, refund or attempt
     root_id       uuid        NOT NULL,
     business_line text        NOT NULL,
     at            timestamptz NOT NULL,  -- when the money moved
-    PRIMARY KEY (book_id, id),
-    CONSTRAINT "L5 one key, one journal" UNIQUE (key, book_id)
-);
+    reverses      uuid,                  -- the journal that this one takes back
+    PRIMARY KEY (book_id, id)
+) PARTITION BY RANGE (id);
 
 CREATE TABLE ledger.transfer (
     book_id    uuid     NOT NULL,
     journal_id uuid     NOT NULL,
     line       smallint NOT NULL,
-    debit_id   uuid     NOT NULL,
-    credit_id  uuid     NOT NULL,
+    kind       text     NOT NULL,        -- 'move', or what it does to a hold: 'hold', 'capture', 'release', 'rest', 'expire'
+    debit_id   uuid     NOT NULL,        -- the account that gives, or whose units are held
+    credit_id  uuid,
     asset      text     NOT NULL,
     units      bigint   NOT NULL,
+    hold_id    uuid,
+    expires_at timestamptz,              -- of a hold that does not last for ever
     PRIMARY KEY (book_id, journal_id, line),
     CONSTRAINT "L1 something moves" CHECK (units > 0),
-    CONSTRAINT "L1 two ends" CHECK (debit_id <> credit_id)
+    CONSTRAINT "L1 two ends" CHECK (debit_id <> credit_id),
+    CONSTRAINT "L1 ends by kind" CHECK (CASE kind
+        WHEN 'move' THEN credit_id IS NOT NULL AND hold_id IS NULL
+        WHEN 'capture' THEN credit_id IS NOT NULL AND hold_id IS NOT NULL
+        ELSE kind IN ('hold', 'release', 'rest', 'expire') AND credit_id IS NULL AND hold_id IS NOT NULL END)
+) PARTITION BY RANGE (journal_id);
+
+-- What a journal says beside its money, out of the way of those who count.
+CREATE TABLE ledger.note (
+    book_id    uuid NOT NULL,
+    journal_id uuid NOT NULL,
+    text       text NOT NULL,            -- JSON: {"description": …, "metadata": {…}, "rate": …}
+    PRIMARY KEY (book_id, journal_id)
+) PARTITION BY RANGE (journal_id);
+
+-- Journals that were refused.  Their keys stay refused for ever.
+CREATE TABLE ledger.refusal (
+    book_id uuid        NOT NULL,
+    id      uuid        NOT NULL,
+    key     text        NOT NULL,
+    rule    text        NOT NULL,
+    code    text        NOT NULL,        -- 'insufficient_funds'
+    about   uuid        NOT NULL,
+    root_id uuid        NOT NULL,
+    at      timestamptz NOT NULL,
+    PRIMARY KEY (book_id, id)
+) PARTITION BY RANGE (id);
+
+-- L5: which journal, or which refusal, a key has.  Kept when old partitions of journals go.
+CREATE TABLE ledger.key (
+    book_id uuid  NOT NULL,
+    key     text  NOT NULL,
+    id      uuid  NOT NULL,              -- of the journal or the refusal
+    digest  bytea NOT NULL,              -- of the rule and the transfers: 16 bytes what moves between whom, 8 bytes how much
+    refused text,                        -- NULL: it is in the book
+    CONSTRAINT "L5 one key, one answer" PRIMARY KEY (book_id, key)
 );
+
+CREATE TABLE ledger.hold (
+    book_id    uuid   NOT NULL,
+    id         uuid   NOT NULL,
+    account_id uuid   NOT NULL,
+    asset      text   NOT NULL,
+    units      bigint NOT NULL,
+    remaining  bigint NOT NULL,          -- L6; units - captured - released
+    expires_at timestamptz,
+    journal_id uuid   NOT NULL,          -- that made it
+    PRIMARY KEY (book_id, id),
+    CONSTRAINT "L6 remaining" CHECK (remaining BETWEEN 0 AND units)
+) WITH (fillfactor = 70);
+CREATE INDEX hold_expires ON ledger.hold (expires_at) WHERE remaining > 0;
+
+-- What an account stood at after each batch that touched it: a balance of any instant is one row of this.
+CREATE TABLE ledger.standing (
+    book_id    uuid   NOT NULL,
+    account_id uuid   NOT NULL,
+    id         uuid   NOT NULL,          -- the newest in the book when the batch ended
+    balance    bigint NOT NULL,
+    held       bigint NOT NULL,
+    PRIMARY KEY (book_id, account_id, id)
+) PARTITION BY RANGE (id);
+
+CREATE TABLE ledger.journal_rest  PARTITION OF ledger.journal  DEFAULT;
+CREATE TABLE ledger.transfer_rest PARTITION OF ledger.transfer DEFAULT;
+CREATE TABLE ledger.note_rest     PARTITION OF ledger.note     DEFAULT;
+CREATE TABLE ledger.refusal_rest  PARTITION OF ledger.refusal  DEFAULT;
+CREATE TABLE ledger.standing_rest PARTITION OF ledger.standing DEFAULT;
 
 CREATE FUNCTION ledger.written_once() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'L2: ledger.% is written once; % is refused', TG_TABLE_NAME, TG_OP;
 END $$;
-CREATE TRIGGER "L2 written once" BEFORE UPDATE OR DELETE ON ledger.journal  FOR EACH ROW EXECUTE FUNCTION ledger.written_once();
-CREATE TRIGGER "L2 written once" BEFORE UPDATE OR DELETE ON ledger.transfer FOR EACH ROW EXECUTE FUNCTION ledger.written_once();
-CREATE TRIGGER "L2 never emptied" BEFORE TRUNCATE ON ledger.journal  EXECUTE FUNCTION ledger.written_once();
-CREATE TRIGGER "L2 never emptied" BEFORE TRUNCATE ON ledger.transfer EXECUTE FUNCTION ledger.written_once();
+DO $$
+DECLARE name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['journal', 'transfer', 'note', 'refusal', 'key', 'standing'] LOOP
+        EXECUTE format('CREATE TRIGGER "L2 written once" BEFORE UPDATE OR DELETE ON ledger.%I FOR EACH ROW EXECUTE FUNCTION ledger.written_once()', name);
+        EXECUTE format('CREATE TRIGGER "L2 never emptied" BEFORE TRUNCATE ON ledger.%I EXECUTE FUNCTION ledger.written_once()', name);
+    END LOOP;
+END $$;
+
+-- Lock books for a batch, in their order, and read what decides it: heads, accounts, keys, holds.  A later statement of a volatile function
+-- sees what was committed while an earlier one waited; that is why this is one.
+CREATE FUNCTION ledger.lock(books uuid[], account_books uuid[], accounts uuid[], key_books uuid[], keys text[], hold_books uuid[], holds uuid[])
+RETURNS TABLE (what text, book_id uuid, id uuid, n bigint, m bigint, f bigint, word text, bytes bytea, at timestamptz)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE found bigint;
+BEGIN
+    SELECT count(*) INTO found FROM (
+        SELECT FROM ledger.head h JOIN unnest(books) AS b (book_id) USING (book_id) ORDER BY h.book_id FOR NO KEY UPDATE OF h) AS locked;
+    IF found < cardinality(books) THEN
+        INSERT INTO ledger.head (book_id) SELECT DISTINCT b FROM unnest(books) AS b ORDER BY b ON CONFLICT DO NOTHING;
+        PERFORM FROM ledger.head h JOIN unnest(books) AS b (book_id) USING (book_id) ORDER BY h.book_id FOR NO KEY UPDATE OF h;
+    END IF;
+    RETURN QUERY SELECT 'head', h.book_id, h.id, NULL::bigint, NULL::bigint, NULL::bigint, NULL::text, NULL::bytea, h.open_from
+                   FROM unnest(books) AS b (book_id) JOIN ledger.head h USING (book_id);
+    RETURN QUERY SELECT CASE WHEN a.closed THEN 'closed' ELSE 'account' END, a.book_id, a.id, a.balance, a.held, a.floor, NULL::text, NULL::bytea, NULL::timestamptz
+                   FROM unnest(account_books, accounts) AS w (book_id, id) JOIN ledger.account a USING (book_id, id);
+    IF cardinality(keys) > 0 THEN
+        RETURN QUERY SELECT coalesce(k.refused, ''), k.book_id, k.id, NULL::bigint, NULL::bigint, NULL::bigint, k.key, k.digest, NULL::timestamptz
+                       FROM unnest(key_books, keys) AS w (book_id, key) JOIN ledger.key k USING (book_id, key);
+    END IF;
+    IF cardinality(holds) > 0 THEN
+        RETURN QUERY SELECT 'hold', h.book_id, h.id, h.remaining, NULL::bigint, NULL::bigint, NULL::text, uuid_send(h.account_id), h.expires_at
+                       FROM unnest(hold_books, holds) AS w (book_id, id) JOIN ledger.hold h USING (book_id, id);
+    END IF;
+END $$;
+
+-- The one way in: a row of this view is a batch, and inserting it writes what it holds and moves what that moves.
+CREATE VIEW ledger.posting AS
+SELECT NULL::uuid[] AS books, NULL::uuid[] AS heads, -- each book's newest id after this batch
+       NULL::ledger.journal[] AS journals, NULL::ledger.key[] AS keys, NULL::ledger.transfer[] AS transfers,
+       NULL::ledger.refusal[] AS refusals, NULL::ledger.note[] AS notes
+ WHERE false;
+
+CREATE FUNCTION ledger.write() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    befores uuid[]; -- each book's newest id until now
+    done bigint; moved bigint;
+BEGIN
+    SELECT array_agg(h.id ORDER BY w.n) INTO befores
+      FROM (SELECT h.book_id, h.id FROM ledger.head h WHERE h.book_id = ANY (NEW.books) ORDER BY h.book_id FOR NO KEY UPDATE) AS h
+      JOIN unnest(NEW.books) WITH ORDINALITY AS w (book_id, n) USING (book_id);
+    UPDATE ledger.head h SET id = b.head FROM unnest(NEW.books, NEW.heads) AS b (book_id, head) WHERE h.book_id = b.book_id AND b.head > h.id;
+    GET DIAGNOSTICS done = ROW_COUNT;
+    IF done <> cardinality(NEW.books) THEN
+        RAISE EXCEPTION 'a batch comes after what is in its book: % of % books were locked, and each once', done, cardinality(NEW.books);
+    END IF;
+
+    INSERT INTO ledger.journal
+    SELECT j.* FROM unnest(NEW.journals) AS j, unnest(NEW.books, befores, NEW.heads) AS b (book_id, before, head)
+     WHERE j.book_id = b.book_id AND j.id > b.before AND j.id <= b.head;
+    GET DIAGNOSTICS done = ROW_COUNT;
+    INSERT INTO ledger.transfer
+    SELECT t.* FROM unnest(NEW.transfers) AS t, unnest(NEW.books, befores, NEW.heads) AS b (book_id, before, head)
+     WHERE t.book_id = b.book_id AND t.journal_id > b.before AND t.journal_id <= b.head;
+    GET DIAGNOSTICS moved = ROW_COUNT;
+    IF done <> cardinality(NEW.journals) OR moved <> cardinality(NEW.transfers) THEN
+        RAISE EXCEPTION 'L2: a batch writes after what is in its book, and nowhere else';
+    END IF;
+    IF cardinality(NEW.keys) <> cardinality(NEW.journals) + cardinality(NEW.refusals) THEN
+        RAISE EXCEPTION 'L5: every journal and every refusal has its key';
+    END IF;
+    INSERT INTO ledger.key SELECT k.* FROM unnest(NEW.keys) AS k;
+    INSERT INTO ledger.refusal SELECT r.* FROM unnest(NEW.refusals) AS r;
+    INSERT INTO ledger.note SELECT n.* FROM unnest(NEW.notes) AS n;
+
+    -- Each account once, by its sum: no row is updated twice in a transaction.
+    WITH ends AS (
+        SELECT t.book_id, t.debit_id AS id, t.asset,
+               sum(CASE WHEN t.kind IN ('move', 'capture') THEN -t.units ELSE 0 END) AS balance,
+               sum(CASE t.kind WHEN 'move' THEN 0 WHEN 'hold' THEN t.units ELSE -t.units END) AS held
+          FROM unnest(NEW.transfers) AS t GROUP BY 1, 2, 3
+         UNION ALL
+        SELECT t.book_id, t.credit_id, t.asset, sum(t.units), 0
+          FROM unnest(NEW.transfers) AS t WHERE t.credit_id IS NOT NULL GROUP BY 1, 2, 3),
+    sums AS (SELECT book_id, id, asset, sum(balance) AS balance, sum(held) AS held FROM ends GROUP BY 1, 2, 3),
+    changed AS (
+        UPDATE ledger.account a SET balance = a.balance + s.balance, held = a.held + s.held
+          FROM sums s WHERE a.book_id = s.book_id AND a.id = s.id AND a.asset = s.asset AND NOT a.closed
+        RETURNING a.book_id, a.id, a.balance, a.held),
+    stood AS (
+        INSERT INTO ledger.standing
+        SELECT c.book_id, c.id, b.head, c.balance, c.held FROM changed c JOIN unnest(NEW.books, NEW.heads) AS b (book_id, head) USING (book_id)
+        RETURNING 1)
+    SELECT (SELECT count(*) FROM sums), (SELECT count(*) FROM stood) INTO moved, done;
+    IF done <> moved THEN
+        RAISE EXCEPTION 'L1: an end of a transfer is missing, closed, or of another asset';
+    END IF;
+
+    IF EXISTS (SELECT FROM unnest(NEW.transfers) AS t WHERE t.hold_id IS NOT NULL) THEN
+        PERFORM ledger.move_holds(NEW.transfers);
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER write INSTEAD OF INSERT ON ledger.posting FOR EACH ROW EXECUTE FUNCTION ledger.write();
+
+CREATE FUNCTION ledger.move_holds(transfers ledger.transfer[]) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE done bigint; moved bigint;
+BEGIN
+    INSERT INTO ledger.hold
+    SELECT t.book_id, t.hold_id, t.debit_id, t.asset, t.units, t.units, t.expires_at, t.journal_id FROM unnest(transfers) AS t WHERE t.kind = 'hold';
+    WITH sums AS (
+        SELECT t.book_id, t.hold_id AS id, t.debit_id, t.asset, sum(t.units) AS units
+          FROM unnest(transfers) AS t WHERE t.kind <> 'hold' AND t.hold_id IS NOT NULL GROUP BY 1, 2, 3, 4),
+    changed AS (
+        UPDATE ledger.hold h SET remaining = h.remaining - s.units
+          FROM sums s WHERE h.book_id = s.book_id AND h.id = s.id AND h.account_id = s.debit_id AND h.asset = s.asset RETURNING 1)
+    SELECT (SELECT count(*) FROM sums), (SELECT count(*) FROM changed) INTO moved, done;
+    IF done <> moved THEN
+        RAISE EXCEPTION 'L6: a hold is missing, or of another account';
+    END IF;
+END $$;
+
+-- Open accounts; those that are there stay as they are.
+CREATE FUNCTION ledger.open(books uuid[], ids uuid[], codes text[], assets text[], normals text[], floors bigint[], at uuid)
+RETURNS void LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    INSERT INTO ledger.account (book_id, id, code, asset, normal, floor, opened)
+    SELECT a.*, at FROM unnest(books, ids, codes, assets, normals, floors) AS a (book_id, id, code, asset, normal, floor)
+     ORDER BY a.book_id, a.id
+        ON CONFLICT DO NOTHING
+$$;
 
 -- What other domains read.
 CREATE VIEW ledger.balance AS
-SELECT book_id, id, code, asset, normal, floor, balance, CASE normal WHEN 'debit' THEN -balance ELSE balance END AS shown
+SELECT book_id, id, code, asset, normal, floor, closed, balance, held, CASE normal WHEN 'debit' THEN -balance ELSE balance END AS shown
   FROM ledger.account;
 
 CREATE VIEW ledger.line AS
-SELECT j.book_id, j.id AS journal_id, j.key, j.rule, j.about, j.at, j.root_id, t.line, d.code AS debit, c.code AS credit, t.asset, t.units
+SELECT j.book_id, j.id AS journal_id, j.key, j.rule, j.about, j.at, j.root_id, t.line, t.kind, d.code AS debit, c.code AS credit, t.asset, t.units
   FROM ledger.journal j
   JOIN ledger.transfer t ON t.book_id = j.book_id AND t.journal_id = j.id
   JOIN ledger.account d ON d.book_id = t.book_id AND d.id = t.debit_id
-  JOIN ledger.account c ON c.book_id = t.book_id AND c.id = t.credit_id;
+  LEFT JOIN ledger.account c ON c.book_id = t.book_id AND c.id = t.credit_id;
 
 GRANT USAGE ON SCHEMA ledger TO guilder_app;
-GRANT SELECT, INSERT ON ledger.account, ledger.journal, ledger.transfer TO guilder_app;
-GRANT UPDATE (balance) ON ledger.account TO guilder_app;
-GRANT SELECT ON ledger.balance, ledger.line TO guilder_app;
+GRANT SELECT ON ledger.head, ledger.account, ledger.journal, ledger.transfer, ledger.note, ledger.refusal, ledger.key, ledger.hold,
+                ledger.standing, ledger.balance, ledger.line TO guilder_app;
+GRANT INSERT ON ledger.posting TO guilder_app;
+REVOKE ALL ON FUNCTION ledger.lock, ledger.open, ledger.move_holds FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger.lock, ledger.open TO guilder_app;

@@ -13,6 +13,7 @@ SWEEPS: dict[str, Query] = {
     "L3": Q.sweep_L3,
     "L4": Q.sweep_L4,
     "L5": Q.sweep_L5,
+    "L6": Q.sweep_L6,
 }
 
 
@@ -26,6 +27,6 @@ class Broken:
 
 
 async def sweep(tx: Tx) -> list[Broken]:
-    """Everything that breaks L1 to L5 in this environment; empty when the book is sound.  Cost: a scan of the book."""
+    """Everything that breaks L1 to L6 in this environment; empty when the book is sound.  Cost: a scan of the book."""
     await plan_freely(tx)
     return [Broken(name, r["subject"], r["fault"]) for name, query in SWEEPS.items() for r in await tx.rows(query)]
