@@ -39,7 +39,8 @@ WITHOUT_BOOK = {  # tables whose primary key does not begin with book_id, and wh
     "schema_version.applied": "one row per database",
 }
 WRITTEN_ONCE = {
-    "ledger.journal", "ledger.transfer", "ledger.note", "ledger.refusal", "ledger.key", "ledger.standing", "payments.history", "platform.event", "platform.wire_message", "control.audit",
+    "ledger.journal", "ledger.transfer", "ledger.note", "ledger.refusal", "ledger.key", "ledger.standing", "ledger.seal", "ledger.closing",
+    "payments.history", "platform.event", "platform.wire_message", "control.audit",
 }  # fmt: skip
 SQL_IN_PYTHON = {
     "platform/db.py": "the mark and BEGIN are part of the driver's conversation",

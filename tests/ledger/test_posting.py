@@ -101,11 +101,11 @@ async def test_L2_the_application_has_no_other_way_in(place: Place, statement: s
 
 
 FORGED = """
-INSERT INTO ledger.posting (books, heads, journals, keys, transfers, refusals, notes)
+INSERT INTO ledger.posting (books, heads, journals, keys, transfers, refusals, notes, decisions)
 SELECT ARRAY[b.book], ARRAY[b.head],
        ARRAY[ROW(b.book, b.id, 'forged', 'forged', b.id, b.id, '', now(), NULL)::ledger.journal],
        ARRAY[ROW(b.book, {key}, b.id, '', NULL)::ledger.key],
-       ARRAY[ROW(b.book, b.id, 0, '{kind}', {debit}, {credit}, '{asset}', {units}, NULL, NULL)::ledger.transfer], '{{}}', '{{}}'
+       ARRAY[ROW(b.book, b.id, 0, '{kind}', {debit}, {credit}, '{asset}', {units}, NULL, NULL)::ledger.transfer], '{{}}', '{{}}', '{{}}'
   FROM (SELECT $1::uuid AS book, {id} AS id, {head} AS head,
                (SELECT id FROM ledger.account WHERE book_id = $1 AND code = 'payable') AS due,
                (SELECT id FROM ledger.account WHERE book_id = $1 AND code = 'surplus') AS floored) AS b

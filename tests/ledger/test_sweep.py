@@ -88,6 +88,9 @@ async def test_L2_a_forger_who_moves_the_balances_too_is_found(owner: asyncpg.Co
                         "WHERE code <> 'surplus' AND EXISTS (SELECT FROM ledger.transfer t WHERE units = 400 "
                         "AND a.id IN (t.debit_id, t.credit_id))")  # fmt: skip
 
+    await owner.execute(UNGUARDED.format("standing", "UPDATE ledger.standing s SET balance = a.balance FROM ledger.account a "
+                        "WHERE a.book_id = s.book_id AND a.id = s.account_id AND a.code <> 'surplus'"))  # fmt: skip
+
     assert {(b.invariant, b.fault) for b in await sweep(Tx(owner))} == {
         ("L2", "its transfers are not those that were posted")
     }
@@ -98,7 +101,7 @@ async def test_L5_a_second_journal_of_one_key_is_found(owner: asyncpg.Connection
         "INSERT INTO ledger.journal SELECT book_id, gen_random_uuid(), key, rule, about, root_id, business_line, at FROM ledger.journal"
     )
 
-    assert await broken(owner) == {"L1", "L5"}
+    assert await broken(owner) >= {"L1", "L5"}
 
 
 async def test_a_fault_names_its_subject(owner: asyncpg.Connection) -> None:

@@ -1,4 +1,4 @@
-"""The command line: `guilder up | demo | doctor | merchants | channels | keys | reconcile | sweep | reset`."""
+"""The command line: `guilder up | demo | doctor | merchants | channels | keys | ledger | reconcile | reset`."""
 
 import asyncio
 import sys
@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from guilder.app import cli_ledger
 from guilder.core import ids
 from guilder.core.errors import GuilderError, Invalid
 from guilder.platform import settings
@@ -207,6 +208,7 @@ def channels_fields(channel: str) -> None:
     out.print(table)
 
 
+app.add_typer(cli_ledger.app, name="ledger")
 keys_app = typer.Typer(no_args_is_help=True, help="API keys: list, make, roll, revoke.")
 app.add_typer(keys_app, name="keys")
 
@@ -262,18 +264,6 @@ def keys_revoke(key: str) -> None:
 
     _in_world(lambda w: w.control.transact(lambda tx: keys.revoke(tx, _read("key", key))))
     out.print(f"{key} is revoked.")
-
-
-@app.command()
-def sweep(env: Annotated[str, typer.Option(help="The environment.")] = "test") -> None:
-    """Prove the book's invariants L1 to L5 on what is stored.  Ends with 1 if one is broken."""
-    from guilder import ledger
-
-    broken = _in_world(lambda world: _env(world, env).db.transact(ledger.sweep))
-    for b in broken:
-        out.print(f"[red]{b.invariant}[/red] {b.subject}: {b.fault}")
-    out.print(f"{len(broken)} broken." if broken else "L1 to L5 hold.")
-    raise typer.Exit(1 if broken else 0)
 
 
 def _in_world(work: "Callable[[World], Awaitable[T]]") -> T:

@@ -1,6 +1,7 @@
 """The domains, once, and what each contributes.  A new domain is a line in each list that it has something for."""
 
 from guilder import cashier, notify
+from guilder.ledger import jobs as ledger_jobs
 from guilder.merchants import api as merchants_api
 from guilder.merchants import events as merchants_events
 from guilder.notify import events as notify_events
@@ -28,7 +29,7 @@ RESOURCES: tuple[Resource, ...] = (
 SUBSCRIPTIONS: tuple[Subscription, ...] = (*cashier.SUBSCRIPTIONS,)
 WITNESSES: tuple[Witness, ...] = (*notify.WITNESSES,)
 LOOPS: tuple[Loop, ...] = (
-    *sweep.LOOPS, *reconciliation_jobs.LOOPS, *notify.LOOPS, *housekeeping.LOOPS,
+    *ledger_jobs.LOOPS, *sweep.LOOPS, *reconciliation_jobs.LOOPS, *notify.LOOPS, *housekeeping.LOOPS,
 )  # fmt: skip
 KINDS: tuple[Kind, ...] = reconciliation_jobs.KINDS
 EVENTS: dict[str, str] = {

@@ -4,6 +4,8 @@
     Amount(1250, "CNY").major()    # '12.50', as Alipay and the bills write it
     Amount.from_major("12.50", "CNY")
 
+What is no currency (POINT, DATA_MB, COUPON_SPRING) is an asset of whole units, its name longer than a currency's.
+
 Assets are upper case inside and lower case in the dialect.  EXPONENT follows ISO 4217 (list one, 2026-01-01); Stripe's API
 calls the same unit "the smallest currency unit".
 """
@@ -25,6 +27,7 @@ EXPONENT: dict[str, int] = {
     **dict.fromkeys(("CLP", "ISK", "JPY", "KRW", "UGX", "VND", "XAF", "XOF", "XPF"), 0),
     **dict.fromkeys(("BHD", "JOD", "KWD", "OMR", "TND"), 3),
 }  # fmt: skip
+_ASSET = re.compile(r"[A-Z][A-Z0-9_]{3,31}", re.ASCII)
 _MAJOR = re.compile(r"(-?)(\d{1,15})(?:\.(\d+))?", re.ASCII)
 
 
@@ -78,6 +81,16 @@ def from_major(text: str, exponent: int) -> int:
         raise ValueError(f"{text!r} is finer than {exponent} decimals")
     units = int(whole) * 10**exponent + int(part[:exponent].ljust(exponent, "0") or 0)
     return -units if sign else units
+
+
+def is_asset(name: str) -> bool:
+    """Whether `name` is a currency or an asset of our own: 'CNY', 'POINT', 'DATA_MB'."""
+    return name in EXPONENT or _ASSET.fullmatch(name) is not None
+
+
+def shown(units: int, asset: str) -> str:
+    """`units` as a person reads them: '12.50' of CNY, '1250' of POINT."""
+    return major(units, EXPONENT.get(asset, 0))
 
 
 def cny(units: int) -> Amount:

@@ -11,6 +11,7 @@ Invariants.  Tests carry these names (`test_L2_...`).
     L5  One key makes one journal or one refusal, however often it is posted, and always answers the same.
     L6  What an account holds is what remains of its holds, and a hold gives no more than it has.
     L7  A batch is its journals one at a time, in order; ids rise with commits, book by book.
+    L8  What is closed, an account or a period, takes nothing.
 
 Cost.   `post` takes two statements, whatever the size of the batch (two more when it meets an account for the first time).
 Locks.  The heads of the batch's books, in their order, until commit.  Nothing else is awaited meanwhile.

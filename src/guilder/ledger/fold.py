@@ -3,9 +3,9 @@
 `Books` is what was locked and read; `judge` answers every journal and leaves in it what is to be written.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 from uuid import UUID
 
@@ -13,6 +13,8 @@ from guilder.core.amount import INT64
 from guilder.core.check import never
 from guilder.ledger.chart import Account
 from guilder.ledger.model import REST, Code, Journal, Posted, Transfer, in_range
+
+AHEAD = timedelta(days=1)  # how far a date may lie ahead: other people's clocks and zones
 
 
 @dataclass(slots=True)
@@ -43,6 +45,7 @@ class Book:
     last: int  # the newest id in it
     open_from: datetime | None = None
     accounts: dict[Account, Stand] = field(default_factory=dict)
+    stands: dict[UUID, Stand] = field(default_factory=dict)  # the same by id
     keys: dict[str, tuple[UUID, bytes, Code | None]] = field(default_factory=dict)  # id, digest, why it was refused
     holds: dict[UUID, Held] = field(default_factory=dict)
 
@@ -65,6 +68,7 @@ class Effect:
     stands: list[tuple[Stand, int, int]]
     holds: list[tuple[UUID, Held | None, Held]]
     units: tuple[int, ...]
+    decision: Callable[[], None] | None = None  # what takes it back
 
 
 def judge(books: dict[UUID, Book], journals: Sequence[Journal], now: datetime) -> tuple[list[Posted], list[Entry]]:
@@ -160,6 +164,10 @@ def apply(book: Book, journal: Journal, now: datetime) -> Effect | Code:
     """Move the journal's units, or say why not and move nothing."""
     if book.open_from is not None and journal.at < book.open_from:
         return Code.PERIOD_CLOSED
+    if journal.at > now + AHEAD:
+        return Code.DATED_AHEAD
+    if not journal.transfers:
+        return _decide(book, journal, now)
     sums: dict[Account, list[int]] = {}
     holds: dict[UUID, tuple[Held | None, Held]] = {}
     units: list[int] = []
@@ -192,8 +200,31 @@ def apply(book: Book, journal: Journal, now: datetime) -> Effect | Code:
     return Effect(stands, [(id, was, after) for id, (was, after) in holds.items()], tuple(units))
 
 
+def _decide(book: Book, journal: Journal, now: datetime) -> Effect | Code:
+    """Close or open what the journal is about."""
+    if journal.rule == "period_closed":
+        if journal.at > now:
+            return Code.DATED_AHEAD
+        if journal.at == book.open_from:
+            return Code.NOTHING_CHANGES
+        was, book.open_from = book.open_from, journal.at
+        return Effect([], [], (), lambda: setattr(book, "open_from", was))
+    stand = book.stands.get(journal.about)
+    closing = journal.rule == "account_closed"
+    if stand is None:
+        return Code.ACCOUNT_NOT_FOUND
+    if stand.closed == closing:
+        return Code.NOTHING_CHANGES
+    if stand.balance or stand.held:
+        return Code.ACCOUNT_NOT_EMPTY
+    stand.closed = closing
+    return Effect([], [], (), lambda: setattr(stand, "closed", not closing))
+
+
 def undo(book: Book, effect: Effect) -> None:
     """Take back what `apply` did, the last first."""
+    if effect.decision is not None:
+        effect.decision()
     for stand, balance, held in effect.stands:
         stand.balance -= balance
         stand.held -= held

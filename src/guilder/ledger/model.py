@@ -22,6 +22,7 @@ from guilder.core.check import must
 from guilder.ledger.chart import Account
 
 MAX_TRANSFERS = 100  # of one journal
+DECISIONS = frozenset({"account_closed", "account_opened", "period_closed"})  # rules of journals that move nothing
 REST = frozenset({"rest", "expire"})  # kinds that take what remains of a hold
 
 
@@ -37,11 +38,16 @@ class Code(StrEnum):
     EXISTS_WITH_DIFFERENT_AMOUNT = "exists_with_different_amount"
     EXISTS = "exists"  # the same journal: it is in the book, once
     PERIOD_CLOSED = "period_closed"  # what moved then is closed
+    DATED_AHEAD = (
+        "dated_ahead"  # it says that the money moves more than a day from now, or closes a period that is not over
+    )
     UNITS_OUT_OF_RANGE = "units_out_of_range"  # 1 to 2^63 - 1
     ACCOUNTS_MUST_DIFFER = "accounts_must_differ"
     ASSET_MISMATCH = "asset_mismatch"  # a transfer stays in one asset
     ACCOUNT_NOT_FOUND = "account_not_found"  # nobody opened it, and the chart does not know it
     ACCOUNT_CLOSED = "account_closed"
+    ACCOUNT_NOT_EMPTY = "account_not_empty"  # only an account without balance and holds is closed
+    NOTHING_CHANGES = "nothing_changes"  # what is to be closed is closed, what is to be opened is open
     HOLD_EXISTS = "hold_exists"  # a hold's id names one hold
     HOLD_NOT_FOUND = "hold_not_found"
     HOLD_OF_OTHER_ACCOUNT = "hold_of_other_account"
@@ -128,7 +134,12 @@ class Posted(msgspec.Struct, frozen=True):
 
 def check(journals: Sequence[Journal]) -> None:
     """What only a mistake in our own code can get wrong."""
-    must(all(0 < len(j.transfers) <= MAX_TRANSFERS for j in journals), f"a journal has 1 to {MAX_TRANSFERS} transfers")
+    for j in journals:
+        moves = 0 < len(j.transfers) <= MAX_TRANSFERS and j.rule not in DECISIONS
+        must(
+            moves or (not j.transfers and j.rule in DECISIONS),
+            f"a journal has 1 to {MAX_TRANSFERS} transfers, a decision none",
+        )
 
 
 def in_range(units: int) -> bool:

@@ -51,41 +51,43 @@ async def _lock(tx: Tx, journals: Sequence[Journal]) -> dict[UUID, Book]:
                 accounts[t.credit] = t.credit.id(j.book_id)
             if t.hold is not None:
                 holds.add((j.book_id, t.hold))
-    await _read(tx, books, named, keys, sorted(holds))
+    closing = [(j.book_id, j.about) for j in journals if not j.transfers]  # accounts, if it is about one
+    ends = [(book, id) for book, accounts in named.items() for id in accounts.values()]
+    await _read(tx, books, [*ends, *closing], keys, sorted(holds))
     missing = [
         (book, account, id)
         for book, accounts in named.items()
         for account, id in accounts.items()
-        if account not in books[book].accounts and known(account.code)
+        if id not in books[book].stands and known(account.code)
     ]
     if missing:
         await _open(tx, missing, max(b.last for b in books.values()))
-        await _read(tx, books, named, [], [])
+        await _read(tx, books, ends, [], [])
+    for book, accounts in named.items():
+        stands = books[book].stands
+        books[book].accounts = {account: stands[id] for account, id in accounts.items() if id in stands}
     return books
 
 
 async def _read(
-    tx: Tx, books: dict[UUID, Book], named: _Named, keys: list[tuple[UUID, str]], holds: list[tuple[UUID, UUID]]
+    tx: Tx,
+    books: dict[UUID, Book],
+    ends: list[tuple[UUID, UUID]],
+    keys: list[tuple[UUID, str]],
+    holds: list[tuple[UUID, UUID]],
 ) -> None:
-    ends = [(book, id) for book, accounts in named.items() for id in accounts.values()]
-    stands: dict[tuple[UUID, UUID], Stand] = {}
     for row in await tx.rows(Q.lock_books, list(books), *_columns(ends), *_columns(keys), *_columns(holds)):
         what, book = row["what"], books[row["book_id"]]
         if what in {"account", "closed"}:
             id = row["id"]
-            stands[book.id, id] = Stand(row["n"], row["m"], row["f"], what == "closed", id)
+            if id not in book.stands:
+                book.stands[id] = Stand(row["n"], row["m"], row["f"], what == "closed", id)
         elif what == "head":
             book.last, book.open_from = row["id"].int, row["at"]
         elif what == "hold":
             book.holds[row["id"]] = Held(UUID(bytes=row["bytes"]), row["n"], row["at"])
         else:
             book.keys[row["word"]] = (row["id"], row["bytes"], Code(what) if what else None)
-    for book_id, accounts in named.items():
-        found = books[book_id].accounts
-        for account, id in accounts.items():
-            stand = stands.get((book_id, id))
-            if stand is not None:
-                found[account] = stand
 
 
 def _columns(pairs: Sequence[tuple[object, object]]) -> tuple[list[object], list[object]]:
@@ -108,7 +110,7 @@ async def _open(tx: Tx, missing: Sequence[tuple[UUID, Account, UUID]], last: int
 
 def _write(tx: Tx, books: dict[UUID, Book], entries: Sequence[Entry]) -> None:
     """Have the batch written with the transaction's next statement."""
-    journals, keys, transfers, refusals, notes = [], [], [], [], []
+    journals, keys, transfers, refusals, notes, decisions = [], [], [], [], [], []
     changed: set[UUID] = set()
     for e in entries:
         j = e.journal
@@ -118,6 +120,8 @@ def _write(tx: Tx, books: dict[UUID, Book], entries: Sequence[Entry]) -> None:
             refusals.append((j.book_id, e.id, j.key, j.rule, e.refused, j.about, j.root_id, j.at))
             continue
         journals.append((j.book_id, e.id, j.key, j.rule, j.about, j.root_id, j.business_line, j.at, j.reverses))
+        if not j.transfers:
+            decisions.append(e.id)
         if j.note:
             notes.append((j.book_id, e.id, j.note))
         accounts = books[j.book_id].accounts
@@ -127,7 +131,7 @@ def _write(tx: Tx, books: dict[UUID, Book], entries: Sequence[Entry]) -> None:
                 (j.book_id, e.id, n, t.kind, accounts[t.debit].id, credit, t.debit.asset, units, t.hold, t.expires_at)
             )
     heads = [(id, UUID(int=books[id].last)) for id in sorted(changed)]
-    tx.write(Q.post, *_columns(heads), journals, keys, transfers, refusals, notes)
+    tx.write(Q.post, *_columns(heads), journals, keys, transfers, refusals, notes, decisions)
 
 
 async def balances(tx: Tx, book_id: UUID) -> list[Row]:

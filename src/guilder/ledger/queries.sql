@@ -6,13 +6,139 @@ SELECT * FROM ledger.lock($1, $2, $3, $4, $5, $6, $7)
 SELECT ledger.open($1, $2, $3, $4, $5, $6, $7)
 
 -- name: post
-INSERT INTO ledger.posting (books, heads, journals, keys, transfers, refusals, notes) VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO ledger.posting (books, heads, journals, keys, transfers, refusals, notes, decisions) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+
+-- name: expired_holds
+SELECT h.book_id, h.id, a.code, a.asset
+  FROM ledger.hold h JOIN ledger.account a ON a.book_id = h.book_id AND a.id = h.account_id
+ WHERE h.remaining > 0 AND h.expires_at <= $1
+ ORDER BY h.expires_at LIMIT $2
+
+-- name: seal_books
+-- Seal what is not, book by book, the one that waits longest first; how many entries, and since when what is left has been waiting.
+SELECT sum(ledger.seal_next(b.book_id, $1)) AS entries
+  FROM (SELECT h.book_id
+          FROM ledger.head h
+          LEFT JOIN LATERAL (SELECT s.last FROM ledger.seal s WHERE s.book_id = h.book_id ORDER BY s.n DESC LIMIT 1) AS s ON true
+         WHERE h.id > coalesce(s.last, '00000000-0000-0000-0000-000000000000')
+         ORDER BY s.last NULLS FIRST LIMIT $2) AS b
+
+-- name: oldest_unsealed
+-- The first entry of any book that no seal covers.
+SELECT min(j.id::text)::uuid
+  FROM ledger.head h
+  LEFT JOIN LATERAL (SELECT s.last FROM ledger.seal s WHERE s.book_id = h.book_id ORDER BY s.n DESC LIMIT 1) AS s ON true
+ CROSS JOIN LATERAL (SELECT j.id FROM ledger.journal j WHERE j.book_id = h.book_id AND j.id > coalesce(s.last, '00000000-0000-0000-0000-000000000000')
+                      ORDER BY j.id LIMIT 1) AS j
+ WHERE h.id > coalesce(s.last, '00000000-0000-0000-0000-000000000000')
+
+-- name: seals
+-- Seals of a book in order, each with what its entries are now: their number, their marks, and the hash that follows from them.
+SELECT s.n, s.after, s.last, s.entries, s.marks, s.hash, l.n AS now_entries, l.marks AS now_marks,
+       ledger.seal_hash($3, s.book_id, s.n, s.after, s.last, s.at, l.leaves) AS now_hash
+  FROM ledger.seal s
+ CROSS JOIN LATERAL (SELECT count(*)::integer AS n, coalesce(string_agg(x.leaf, '' ORDER BY x.id, x.what, x.leaf), '') AS leaves,
+                            coalesce(string_agg(substr(x.leaf, 1, 4), '' ORDER BY x.id, x.what, x.leaf), '') AS marks
+                       FROM ledger.leaves(s.book_id, s.after, s.last) AS x) AS l
+ WHERE s.book_id = $1 AND s.n > $2
+ ORDER BY s.n
+ LIMIT 1
+
+-- name: leaves
+SELECT id, what, substr(leaf, 1, 4) AS mark FROM ledger.leaves($1, $2, $3) ORDER BY id, what, leaf
+
+-- name: sealed_books
+-- Every book with how much of it is sealed.
+SELECT book_id, coalesce(s.n, 0) AS seals, coalesce(s.entries, 0) AS entries
+  FROM ledger.head h
+  FULL JOIN (SELECT book_id, max(n) AS n, sum(entries) AS entries FROM ledger.seal GROUP BY book_id) AS s USING (book_id)
+ ORDER BY book_id
+
+-- name: chain_heads
+SELECT DISTINCT ON (book_id) book_id, n, last, at, hash FROM ledger.seal ORDER BY book_id, n DESC
+
+-- name: seal_at
+SELECT last, hash FROM ledger.seal WHERE book_id = $1 AND n = $2
 
 -- name: list_accounts
 SELECT code, asset, normal, floor, balance, held, shown FROM ledger.balance WHERE book_id = $1 ORDER BY code, asset
 
 -- name: list_lines
 SELECT * FROM ledger.line WHERE book_id = $1 ORDER BY journal_id, line LIMIT 1000
+
+-- name: standing_at
+SELECT balance, held FROM ledger.standing WHERE book_id = $1 AND account_id = $2 AND id < $3 ORDER BY id DESC LIMIT 1
+
+-- name: effective_balance
+-- What the last period that was closed by then left, and what is dated since.
+WITH closed AS (
+    SELECT k.until, k.balance FROM ledger.closing k WHERE k.book_id = $1 AND k.account_id = $2 AND k.until <= $3 ORDER BY k.until DESC LIMIT 1)
+SELECT coalesce((SELECT balance FROM closed), 0) + coalesce((
+    SELECT sum(CASE WHEN t.credit_id = $2 THEN t.units ELSE -t.units END)
+      FROM ledger.journal j
+      JOIN ledger.transfer t ON t.book_id = j.book_id AND t.journal_id = j.id AND t.credit_id IS NOT NULL AND $2 IN (t.debit_id, t.credit_id)
+     WHERE j.book_id = $1 AND j.at < $3
+       AND ((SELECT until FROM closed) IS NULL OR (j.at >= (SELECT until FROM closed) AND j.id >= ledger.id_at((SELECT until FROM closed) - interval '2 days')))), 0)
+
+-- name: statement
+-- An account's batches by its standings, the journals of each batch by their ids: a page costs what it shows.  $5, $6: the last line of the
+-- page before.  A running balance begins at the standing before the first batch of the page.
+WITH batches AS MATERIALIZED (
+    SELECT s.id, s.before, s.balance, s.held
+      FROM (SELECT s.id, s.balance, s.held, coalesce(p.id, '00000000-0000-0000-0000-000000000000') AS before
+              FROM ledger.standing s
+              LEFT JOIN LATERAL (SELECT b.id FROM ledger.standing b WHERE b.book_id = s.book_id AND b.account_id = s.account_id AND b.id < s.id
+                                  ORDER BY b.id DESC LIMIT 1) AS p ON true
+             WHERE s.book_id = $1 AND s.account_id = $2 AND s.id >= greatest($3::uuid, $5::uuid)
+             ORDER BY s.id LIMIT $7 + 1) AS s),
+begun AS (
+    SELECT b.balance, b.held FROM ledger.standing b
+     WHERE b.book_id = $1 AND b.account_id = $2 AND b.id < (SELECT id FROM batches ORDER BY id LIMIT 1) ORDER BY b.id DESC LIMIT 1),
+lines AS (
+    SELECT j.id AS journal_id, t.line, j.at, j.key, j.rule, t.kind, o.code AS other,
+           CASE WHEN t.credit_id IS NULL THEN 0 WHEN t.credit_id = $2 THEN t.units ELSE -t.units END AS moved,
+           CASE WHEN t.debit_id <> $2 OR t.kind = 'move' THEN 0 WHEN t.kind = 'hold' THEN t.units ELSE -t.units END AS reserved
+      FROM batches b
+      JOIN ledger.journal j ON j.book_id = $1 AND j.id > b.before AND j.id <= b.id
+      JOIN ledger.transfer t ON t.book_id = j.book_id AND t.journal_id = j.id AND $2 IN (t.debit_id, t.credit_id)
+      LEFT JOIN ledger.account o ON o.book_id = $1 AND o.id = CASE WHEN t.credit_id = $2 THEN t.debit_id ELSE t.credit_id END)
+SELECT * FROM (
+    SELECT journal_id, line, to_timestamp(('x' || left(replace(journal_id::text, '-', ''), 12))::bit(48)::bigint / 1000.0) AS booked_at, at, key, rule, kind, other,
+           CASE WHEN moved = 0 THEN reserved ELSE moved END AS units,
+           coalesce((SELECT balance FROM begun), 0) + sum(moved) OVER w AS balance,
+           coalesce((SELECT held FROM begun), 0) + sum(reserved) OVER w AS held
+      FROM lines WINDOW w AS (ORDER BY journal_id, line)) AS run
+ WHERE journal_id >= $3 AND journal_id < $4 AND (journal_id, line) > ($5, $6)
+ ORDER BY journal_id, line LIMIT $7
+
+-- name: trial_balance
+SELECT split_part(code, ':', 1) AS code, asset, normal, count(*) AS accounts,
+       sum(CASE WHEN balance < 0 THEN -balance ELSE 0 END) AS debit, sum(CASE WHEN balance > 0 THEN balance ELSE 0 END) AS credit,
+       sum(balance) AS balance, sum(held) AS held
+  FROM ledger.account
+ WHERE $1::uuid IS NULL OR book_id = $1
+ GROUP BY 1, 2, 3
+ ORDER BY asset, code
+
+-- name: closings
+SELECT a.code, a.asset, a.normal, c.balance + c.debits - c.credits AS opening, c.debits, c.credits, c.balance
+  FROM ledger.closing c JOIN ledger.account a ON a.book_id = c.book_id AND a.id = c.account_id
+ WHERE c.book_id = $1 AND c.until = $2
+ ORDER BY a.asset, a.code
+
+-- name: period
+SELECT a.code, a.asset, a.normal, p.opening, p.debits, p.credits, p.balance
+  FROM ledger.period($1, $2, $3) AS p JOIN ledger.account a ON a.book_id = $1 AND a.id = p.account_id
+ ORDER BY a.asset, a.code
+
+-- name: lines_of_journal
+SELECT j.key, j.about, j.business_line, t.line, t.kind, d.code AS debit, c.code AS credit, t.asset, t.units
+  FROM ledger.journal j
+  JOIN ledger.transfer t ON t.book_id = j.book_id AND t.journal_id = j.id
+  JOIN ledger.account d ON d.book_id = t.book_id AND d.id = t.debit_id
+  LEFT JOIN ledger.account c ON c.book_id = t.book_id AND c.id = t.credit_id
+ WHERE j.book_id = $1 AND j.id = $2
+ ORDER BY t.line
 
 -- name: sweep_L1
 -- Transfers whose accounts are missing, or of another asset or book; journals without transfers; assets that do not sum to zero.
@@ -25,7 +151,8 @@ SELECT 'transfer ' || t.journal_id || '/' || t.line AS subject, 'an end is missi
 UNION ALL
 SELECT 'journal ' || j.id, 'it has no transfers'
   FROM ledger.journal j
- WHERE NOT EXISTS (SELECT FROM ledger.transfer t WHERE t.book_id = j.book_id AND t.journal_id = j.id)
+ WHERE j.rule NOT IN ('account_closed', 'account_opened', 'period_closed')
+   AND NOT EXISTS (SELECT FROM ledger.transfer t WHERE t.book_id = j.book_id AND t.journal_id = j.id)
 UNION ALL
 SELECT 'book ' || book_id || ' ' || asset, 'balances sum to ' || sum(balance)
   FROM ledger.account GROUP BY book_id, asset HAVING sum(balance) <> 0
@@ -35,7 +162,7 @@ SELECT 'book ' || book_id || ' ' || asset, 'balances sum to ' || sum(balance)
 -- The guards that keep history as it is: the triggers stand, and the application may write nothing but through its two doors; and
 -- every journal is what its digest says (model.Journal.digest).
 SELECT 'table ledger.' || t.name AS subject, 'it can be changed' AS fault
-  FROM (VALUES ('head'), ('account'), ('journal'), ('transfer'), ('note'), ('refusal'), ('key'), ('hold'), ('standing')) AS t (name)
+  FROM (VALUES ('head'), ('account'), ('journal'), ('transfer'), ('note'), ('refusal'), ('key'), ('hold'), ('standing'), ('seal'), ('closing')) AS t (name)
  WHERE (t.name NOT IN ('head', 'account', 'hold') AND
         (SELECT count(*) FROM pg_trigger g WHERE g.tgrelid = ('ledger.' || t.name)::regclass AND g.tgname LIKE 'L2 %' AND g.tgenabled = 'O') < 2)
     OR has_any_column_privilege('guilder_app', 'ledger.' || t.name, 'INSERT')
@@ -103,3 +230,67 @@ SELECT * FROM (
      WHERE (h.account_id::text, h.account_id::text, h.asset, h.units, h.remaining, h.expires_at, h.journal_id::text)
            IS DISTINCT FROM (t.account, t.other, t.asset, t.units, t.remaining, t.expires_at, t.journal)
      LIMIT 100) AS holds
+
+-- name: sweep_L7
+-- The head of a book is its newest entry, and every standing is what the transfers until then make of its account.
+SELECT 'book ' || h.book_id AS subject, 'its head is ' || h.id || ', its newest entry ' || coalesce(n.id, 'none') AS fault
+  FROM ledger.head h
+  LEFT JOIN (SELECT book_id, max(id::text) AS id
+               FROM (SELECT book_id, id FROM ledger.journal UNION ALL SELECT book_id, id FROM ledger.refusal) AS e GROUP BY book_id) AS n USING (book_id)
+ WHERE h.id::text <> coalesce(n.id, '00000000-0000-0000-0000-000000000000')
+UNION ALL
+SELECT * FROM (
+    SELECT 'standing ' || id || ' of account ' || account_id, 'it says ' || balance || ' and ' || held || ' held, the transfers until then make ' || sums || ' and ' || helds
+      FROM (SELECT book_id, account_id, id, balance, held, is_standing,
+                   sum(moves) OVER w AS sums, sum(holds) OVER w AS helds
+              FROM (SELECT book_id, debit_id AS account_id, journal_id AS id, NULL::bigint AS balance, NULL::bigint AS held, false AS is_standing,
+                           CASE WHEN credit_id IS NULL THEN 0 ELSE -units END AS moves,
+                           CASE kind WHEN 'move' THEN 0 WHEN 'hold' THEN units ELSE -units END AS holds
+                      FROM ledger.transfer
+                     UNION ALL
+                    SELECT book_id, credit_id, journal_id, NULL, NULL, false, units, 0 FROM ledger.transfer WHERE credit_id IS NOT NULL
+                     UNION ALL
+                    SELECT book_id, account_id, id, balance, held, true, 0, 0 FROM ledger.standing) AS every
+            WINDOW w AS (PARTITION BY book_id, account_id ORDER BY id, is_standing)) AS run
+     WHERE is_standing AND (balance <> sums OR held <> helds)
+     LIMIT 100) AS wrong
+UNION ALL
+SELECT * FROM (
+    SELECT 'standing ' || s.id || ' of account ' || s.account_id, 'no batch ended there'
+      FROM ledger.standing s
+      LEFT JOIN ledger.journal j ON j.book_id = s.book_id AND j.id = s.id
+      LEFT JOIN ledger.refusal r ON r.book_id = s.book_id AND r.id = s.id
+     WHERE j.id IS NULL AND r.id IS NULL
+     LIMIT 100) AS nowhere
+UNION ALL
+SELECT * FROM (
+    SELECT 'account ' || a.code || ' ' || a.asset, 'its last standing says ' || coalesce(s.balance, 0) || ', it says ' || a.balance
+      FROM ledger.account a
+      LEFT JOIN (SELECT DISTINCT ON (book_id, account_id) book_id, account_id, balance, held FROM ledger.standing
+                  ORDER BY book_id, account_id, id DESC) AS s ON s.book_id = a.book_id AND s.account_id = a.id
+     WHERE (a.balance, a.held) <> (coalesce(s.balance, 0), coalesce(s.held, 0))
+     LIMIT 100) AS last
+
+-- name: sweep_L8
+-- What is closed: accounts and books say what their journals decided, nothing moved in them since, and closings are what their periods did.
+SELECT 'account ' || a.code || ' ' || a.asset AS subject, 'it is ' || CASE WHEN a.closed THEN 'closed' ELSE 'open' END || ', which no journal says' AS fault
+  FROM ledger.account a
+  LEFT JOIN (SELECT DISTINCT ON (book_id, about) book_id, about, id, rule FROM ledger.journal WHERE rule IN ('account_closed', 'account_opened')
+              ORDER BY book_id, about, id DESC) AS j ON j.book_id = a.book_id AND j.about = a.id
+ WHERE a.closed <> coalesce(j.rule = 'account_closed', false) OR (a.closed AND (a.balance, a.held) <> (0, 0))
+UNION ALL
+SELECT 'book ' || h.book_id, 'it is open from ' || coalesce(h.open_from::text, 'ever') || ', its journals say ' || coalesce(j.at::text, 'ever')
+  FROM ledger.head h
+  LEFT JOIN (SELECT book_id, max(at) AS at FROM ledger.journal WHERE rule = 'period_closed' GROUP BY book_id) AS j USING (book_id)
+ WHERE h.open_from IS DISTINCT FROM j.at
+UNION ALL
+SELECT * FROM (
+    SELECT 'closing ' || coalesce(k.until, p.until) || ' of account ' || coalesce(k.account_id, p.account_id),
+           'it says ' || coalesce(k.balance::text, 'nothing') || ', its period makes ' || coalesce(p.balance::text, 'nothing')
+      FROM ledger.closing k
+      FULL JOIN (SELECT j.book_id, j.at AS until, j.id AS journal_id, c.account_id, c.debits, c.credits, c.balance
+                   FROM (SELECT book_id, id, at, lag(at) OVER (PARTITION BY book_id ORDER BY id) AS since FROM ledger.journal WHERE rule = 'period_closed') AS j
+                  CROSS JOIN LATERAL ledger.period(j.book_id, j.since, j.at) AS c) AS p
+        ON p.book_id = k.book_id AND p.until = k.until AND p.account_id = k.account_id
+     WHERE (k.debits, k.credits, k.balance, k.journal_id) IS DISTINCT FROM (p.debits, p.credits, p.balance, p.journal_id)
+     LIMIT 100) AS closings

@@ -120,6 +120,32 @@ CREATE TABLE ledger.standing (
     PRIMARY KEY (book_id, account_id, id)
 ) PARTITION BY RANGE (id);
 
+-- Tamper evidence: what was written in a book between two ids, hashed after the fact, each seal over the one before.
+CREATE TABLE ledger.seal (
+    book_id uuid        NOT NULL,
+    n       bigint      NOT NULL,        -- 1, 2, 3 … without gaps
+    after   uuid        NOT NULL,        -- the seal is over what is in the book after this id …
+    last    uuid        NOT NULL,        -- … up to this one
+    entries integer     NOT NULL,        -- journals, refusals and opened accounts
+    marks   bytea       NOT NULL,        -- the first four bytes of each entry's hash: they tell which one was changed
+    at      timestamptz NOT NULL,
+    hash    bytea       NOT NULL,        -- sha256, see seal_hash()
+    PRIMARY KEY (book_id, n)
+);
+CREATE INDEX account_opened ON ledger.account (book_id, opened);
+
+-- What each account stood at when a period was closed, by when the money moved.
+CREATE TABLE ledger.closing (
+    book_id    uuid        NOT NULL,
+    until      timestamptz NOT NULL,     -- the first instant after the period
+    account_id uuid        NOT NULL,
+    debits     bigint      NOT NULL,     -- of the period
+    credits    bigint      NOT NULL,
+    balance    bigint      NOT NULL,     -- at its end
+    journal_id uuid        NOT NULL,     -- that closed it
+    PRIMARY KEY (book_id, until, account_id)
+);
+
 CREATE TABLE ledger.journal_rest  PARTITION OF ledger.journal  DEFAULT;
 CREATE TABLE ledger.transfer_rest PARTITION OF ledger.transfer DEFAULT;
 CREATE TABLE ledger.note_rest     PARTITION OF ledger.note     DEFAULT;
@@ -133,7 +159,7 @@ END $$;
 DO $$
 DECLARE name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['journal', 'transfer', 'note', 'refusal', 'key', 'standing'] LOOP
+    FOREACH name IN ARRAY ARRAY['journal', 'transfer', 'note', 'refusal', 'key', 'standing', 'seal', 'closing'] LOOP
         EXECUTE format('CREATE TRIGGER "L2 written once" BEFORE UPDATE OR DELETE ON ledger.%I FOR EACH ROW EXECUTE FUNCTION ledger.written_once()', name);
         EXECUTE format('CREATE TRIGGER "L2 never emptied" BEFORE TRUNCATE ON ledger.%I EXECUTE FUNCTION ledger.written_once()', name);
     END LOOP;
@@ -171,7 +197,8 @@ END $$;
 CREATE VIEW ledger.posting AS
 SELECT NULL::uuid[] AS books, NULL::uuid[] AS heads, -- each book's newest id after this batch
        NULL::ledger.journal[] AS journals, NULL::ledger.key[] AS keys, NULL::ledger.transfer[] AS transfers,
-       NULL::ledger.refusal[] AS refusals, NULL::ledger.note[] AS notes
+       NULL::ledger.refusal[] AS refusals, NULL::ledger.note[] AS notes,
+       NULL::uuid[] AS decisions        -- those journals that move nothing and close or open something
  WHERE false;
 
 CREATE FUNCTION ledger.write() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -232,6 +259,9 @@ BEGIN
     IF EXISTS (SELECT FROM unnest(NEW.transfers) AS t WHERE t.hold_id IS NOT NULL) THEN
         PERFORM ledger.move_holds(NEW.transfers);
     END IF;
+    IF cardinality(NEW.decisions) > 0 THEN
+        PERFORM ledger.decide(NEW.decisions, NEW.journals);
+    END IF;
     RETURN NEW;
 END $$;
 CREATE TRIGGER write INSTEAD OF INSERT ON ledger.posting FOR EACH ROW EXECUTE FUNCTION ledger.write();
@@ -253,6 +283,46 @@ BEGIN
     END IF;
 END $$;
 
+-- Journals without transfers: their rule says what they close or open, `about` which account, `at` until when.
+CREATE FUNCTION ledger.decide(decisions uuid[], journals ledger.journal[]) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE j ledger.journal; since timestamptz; done boolean;
+BEGIN
+    FOR j IN SELECT x.* FROM unnest(journals) AS x WHERE x.id = ANY (decisions) ORDER BY x.id LOOP
+        done := false;
+        IF j.rule IN ('account_closed', 'account_opened') THEN
+            UPDATE ledger.account a SET closed = (j.rule = 'account_closed')
+             WHERE a.book_id = j.book_id AND a.id = j.about AND a.balance = 0 AND a.held = 0;
+            done := FOUND;
+        ELSIF j.rule = 'period_closed' THEN
+            SELECT h.open_from INTO since FROM ledger.head h WHERE h.book_id = j.book_id;
+            UPDATE ledger.head h SET open_from = j.at WHERE h.book_id = j.book_id AND (since IS NULL OR since < j.at);
+            done := FOUND;
+            INSERT INTO ledger.closing SELECT j.book_id, j.at, c.account_id, c.debits, c.credits, c.balance, j.id FROM ledger.period(j.book_id, since, j.at) AS c;
+        END IF;
+        IF NOT done THEN
+            RAISE EXCEPTION 'L8: journal % closes or opens nothing', j.key;
+        END IF;
+    END LOOP;
+END $$;
+
+-- What a period did to every account of a book, by when the money moved: what the one before left, and what moved since.  Nothing is dated
+-- more than a day ahead: what is booked earlier than that before the period is not in it.
+CREATE FUNCTION ledger.period(book uuid, since timestamptz, until timestamptz)
+RETURNS TABLE (account_id uuid, opening numeric, debits numeric, credits numeric, balance numeric) LANGUAGE sql STABLE AS $$
+    WITH moved AS (
+        SELECT e.account_id, sum(e.debit) AS debits, sum(e.credit) AS credits
+          FROM ledger.journal j
+          JOIN ledger.transfer t ON t.book_id = j.book_id AND t.journal_id = j.id AND t.credit_id IS NOT NULL
+         CROSS JOIN LATERAL (VALUES (t.debit_id, t.units, 0), (t.credit_id, 0, t.units)) AS e (account_id, debit, credit)
+         WHERE j.book_id = book AND j.at < until AND (since IS NULL OR (j.at >= since AND j.id >= ledger.id_at(since - interval '2 days')))
+           AND t.journal_id >= coalesce(ledger.id_at(since - interval '2 days'), '00000000-0000-0000-0000-000000000000')
+         GROUP BY e.account_id)
+    SELECT coalesce(m.account_id, c.account_id), coalesce(c.balance, 0), coalesce(m.debits, 0), coalesce(m.credits, 0),
+           coalesce(c.balance, 0) + coalesce(m.credits, 0) - coalesce(m.debits, 0)
+      FROM moved m
+      FULL JOIN (SELECT k.account_id, k.balance FROM ledger.closing k WHERE k.book_id = book AND k.until = since) AS c ON c.account_id = m.account_id
+$$;
+
 -- Open accounts; those that are there stay as they are.
 CREATE FUNCTION ledger.open(books uuid[], ids uuid[], codes text[], assets text[], normals text[], floors bigint[], at uuid)
 RETURNS void LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -261,6 +331,68 @@ RETURNS void LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog
      ORDER BY a.book_id, a.id
         ON CONFLICT DO NOTHING
 $$;
+
+-- Bytes of a text: its length, so that no two rows read alike; NULL is none of any length.
+CREATE FUNCTION ledger.sized(t text) RETURNS bytea LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT coalesce(int4send(octet_length(t)) || convert_to(t, 'UTF8'), '\xffffffff'::bytea)
+$$;
+
+-- The hash of every entry of a book between two ids: every column that is written once, and of accounts what never changes.
+CREATE FUNCTION ledger.leaves(book uuid, after uuid, last uuid) RETURNS TABLE (id uuid, what text, leaf bytea) LANGUAGE sql STABLE AS $$
+    SELECT j.id, 'journal', sha256('\x01'::bytea || uuid_send(j.book_id) || uuid_send(j.id) || ledger.sized(j.key) || ledger.sized(j.rule)
+                || uuid_send(j.about) || uuid_send(j.root_id) || ledger.sized(j.business_line) || timestamptz_send(j.at)
+                || ledger.sized(j.reverses::text) || coalesce(k.digest, '') || ledger.sized(n.text)
+                || coalesce((SELECT string_agg(int2send(t.line) || ledger.sized(t.kind) || uuid_send(t.debit_id) || ledger.sized(t.credit_id::text)
+                                               || ledger.sized(t.asset) || int8send(t.units) || ledger.sized(t.hold_id::text)
+                                               || coalesce(timestamptz_send(t.expires_at), '\x00'), '' ORDER BY t.line)
+                               FROM ledger.transfer t WHERE t.book_id = j.book_id AND t.journal_id = j.id), ''))
+      FROM ledger.journal j
+      LEFT JOIN ledger.key k ON k.book_id = j.book_id AND k.key = j.key
+      LEFT JOIN ledger.note n ON n.book_id = j.book_id AND n.journal_id = j.id
+     WHERE j.book_id = book AND j.id > after AND j.id <= last
+     UNION ALL
+    SELECT r.id, 'refusal', sha256('\x02'::bytea || uuid_send(r.book_id) || uuid_send(r.id) || ledger.sized(r.key) || ledger.sized(r.rule) || ledger.sized(r.code)
+                || uuid_send(r.about) || uuid_send(r.root_id) || timestamptz_send(r.at) || coalesce(k.digest, ''))
+      FROM ledger.refusal r
+      LEFT JOIN ledger.key k ON k.book_id = r.book_id AND k.key = r.key
+     WHERE r.book_id = book AND r.id > after AND r.id <= last
+     UNION ALL
+    SELECT a.opened, 'account', sha256('\x03'::bytea || uuid_send(a.book_id) || uuid_send(a.id) || uuid_send(a.opened) || ledger.sized(a.code)
+                || ledger.sized(a.asset) || ledger.sized(a.normal) || ledger.sized(a.floor::text))
+      FROM ledger.account a
+     WHERE a.book_id = book AND a.opened > after AND a.opened <= last
+$$;
+
+CREATE FUNCTION ledger.seal_hash(before bytea, book uuid, n bigint, after uuid, last uuid, at timestamptz, leaves bytea) RETURNS bytea LANGUAGE sql STABLE AS $$
+    SELECT sha256(convert_to('guilder seal 1', 'UTF8') || before || uuid_send(book) || int8send(n) || uuid_send(after) || uuid_send(last)
+                  || timestamptz_send(at) || int8send(octet_length(leaves)) || leaves)
+$$;
+
+-- Seal what has been committed in a book since its last seal, `most` journals at a time; how many entries that were.  Nobody who posts
+-- waits for it: up to the head everything is committed, for ids rise with commits.
+CREATE FUNCTION ledger.seal_next(book uuid, most integer) RETURNS integer LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    newest uuid; upto uuid; before record; entries record; now timestamptz := clock_timestamp();
+BEGIN
+    SELECT h.id INTO newest FROM ledger.head h WHERE h.book_id = book;
+    SELECT s.n, s.last, s.hash INTO before FROM ledger.seal s WHERE s.book_id = book ORDER BY s.n DESC LIMIT 1;
+    IF NOT FOUND THEN
+        SELECT 0::bigint AS n, '00000000-0000-0000-0000-000000000000'::uuid AS last, ''::bytea AS hash INTO before;
+    END IF;
+    SELECT j.id INTO upto FROM ledger.journal j WHERE j.book_id = book AND j.id > before.last AND j.id <= newest ORDER BY j.id OFFSET most - 1 LIMIT 1;
+    upto := coalesce(upto, newest);
+    IF upto IS NULL OR upto <= before.last THEN
+        RETURN 0;
+    END IF;
+    SELECT count(*) AS n, coalesce(string_agg(l.leaf, '' ORDER BY l.id, l.what, l.leaf), '') AS leaves,
+           coalesce(string_agg(substr(l.leaf, 1, 4), '' ORDER BY l.id, l.what, l.leaf), '') AS marks
+      INTO entries FROM ledger.leaves(book, before.last, upto) AS l;
+    INSERT INTO ledger.seal
+    VALUES (book, before.n + 1, before.last, upto, entries.n, entries.marks, now,
+            ledger.seal_hash(before.hash, book, before.n + 1, before.last, upto, now, entries.leaves))
+        ON CONFLICT DO NOTHING;
+    RETURN entries.n;
+END $$;
 
 -- What other domains read.
 CREATE VIEW ledger.balance AS
@@ -276,7 +408,7 @@ SELECT j.book_id, j.id AS journal_id, j.key, j.rule, j.about, j.at, j.root_id, t
 
 GRANT USAGE ON SCHEMA ledger TO guilder_app;
 GRANT SELECT ON ledger.head, ledger.account, ledger.journal, ledger.transfer, ledger.note, ledger.refusal, ledger.key, ledger.hold,
-                ledger.standing, ledger.balance, ledger.line TO guilder_app;
+                ledger.standing, ledger.seal, ledger.closing, ledger.balance, ledger.line TO guilder_app;
 GRANT INSERT ON ledger.posting TO guilder_app;
-REVOKE ALL ON FUNCTION ledger.lock, ledger.open, ledger.move_holds FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION ledger.lock, ledger.open TO guilder_app;
+REVOKE ALL ON FUNCTION ledger.lock, ledger.open, ledger.move_holds, ledger.decide, ledger.seal_next FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger.lock, ledger.open, ledger.seal_next TO guilder_app;

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from guilder.platform.db import Tx, plan_freely
+from guilder.platform.db import Database, Tx, plan_freely
 from guilder.platform.sql import Query, load
 
 Q = load(__package__)
@@ -14,6 +14,8 @@ SWEEPS: dict[str, Query] = {
     "L4": Q.sweep_L4,
     "L5": Q.sweep_L5,
     "L6": Q.sweep_L6,
+    "L7": Q.sweep_L7,
+    "L8": Q.sweep_L8,
 }
 
 
@@ -21,12 +23,22 @@ SWEEPS: dict[str, Query] = {
 class Broken:
     """A promise that the stored rows do not keep."""
 
-    invariant: str
+    invariant: str  # 'L1' to 'L8', or 'seal'
     subject: str
     fault: str
 
 
 async def sweep(tx: Tx) -> list[Broken]:
-    """Everything that breaks L1 to L6 in this environment; empty when the book is sound.  Cost: a scan of the book."""
+    """Everything that breaks L1 to L8 in this environment; empty when the book is sound.  Cost: several scans of the book."""
     await plan_freely(tx)
     return [Broken(name, r["subject"], r["fault"]) for name, query in SWEEPS.items() for r in await tx.rows(query)]
+
+
+async def broken_in(db: Database, name: str) -> list[Broken]:
+    """What breaks one invariant."""
+
+    async def work(tx: Tx) -> list[Broken]:
+        await plan_freely(tx)
+        return [Broken(name, r["subject"], r["fault"]) for r in await tx.rows(SWEEPS[name])]
+
+    return await db.transact(work, durable=False)

@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -51,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     log_level: str = "INFO"
     payment_expiry_s: Count = 7200  # of an attempt that says nothing else
     answers_kept_days: Count = 30
+    accounting_zone: str = "Asia/Shanghai"  # where accounting days and months begin
 
     @property
     def api_url(self) -> str:
@@ -88,7 +90,12 @@ def load(environ: Mapping[str, str] | None = None, **over: object) -> Settings:
             values[key.lower()] = value.split(",") if key == "ENVIRONMENTS" else value
     values |= over
     try:
-        return msgspec.convert(values, Settings, strict=False)
+        settings = msgspec.convert(values, Settings, strict=False)
+        if "accounting_zone" in values:  # the default needs no proof, and a machine may lack the data
+            ZoneInfo(settings.accounting_zone)
+        return settings
+    except ZoneInfoNotFoundError as error:
+        raise BadSetting(f"accounting_zone is no time zone: {error}. Say one like Asia/Shanghai or UTC.") from error
     except msgspec.ValidationError as error:
         raise BadSetting(
             f"A setting is wrong: {error}. Settings come from {file} and from {PREFIX}* variables."

@@ -31,6 +31,12 @@ WEBHOOKS = Histogram("guilder_webhook_seconds", "Deliveries to merchants", ["out
 OUTBOX_AGE = Gauge(
     "guilder_outbox_age_seconds", "Age of the oldest undelivered event", ["env"], multiprocess_mode="livemax"
 )
+UNSEALED_AGE = Gauge(
+    "guilder_ledger_unsealed_age_seconds",
+    "Age of the oldest journal that no seal covers",
+    ["env"],
+    multiprocess_mode="livemax",
+)
 SWEPT = Counter("guilder_swept_total", "Things handled by background loops", ["loop"])
 
 

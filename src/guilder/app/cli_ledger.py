@@ -1,0 +1,170 @@
+"""The command line of the book: `guilder ledger verify | head | trial-balance | statement | close | import`."""
+
+import asyncio
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from guilder.core import ids
+from guilder.core.amount import shown
+from guilder.core.errors import Invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import TypeVar
+
+    from guilder.platform.environment import Env
+
+    T = TypeVar("T")
+
+app = typer.Typer(no_args_is_help=True, help="The book: verify it, read it, close it, post to it.")
+out = Console(highlight=False, soft_wrap=True)
+EnvName = Annotated[str, typer.Option(help="The environment.")]
+BookId = Annotated[str, typer.Argument(help="The book: a merchant (acct_…) or a channel account (ca_…).")]
+
+
+def in_env(name: str, work: "Callable[[Env], Awaitable[T]]") -> "T":
+    """Run `work` in an environment."""
+    from guilder.app import environments
+    from guilder.platform import settings
+
+    async def run() -> "T":
+        async with environments.open_world(settings.load()) as world:
+            if name not in world.envs:
+                raise Invalid(f"There is no environment {name!r} here; there are {', '.join(world.envs)}.")
+            return await work(world.envs[name])
+
+    return asyncio.run(run())
+
+
+def book(shown_id: str) -> UUID:
+    """The book that a person names."""
+    _, _, text = shown_id.rpartition("_")
+    id = ids.parse(text)
+    if id is None:
+        raise Invalid(f"{shown_id!r} is no book: say acct_… or ca_….")
+    return id
+
+
+@app.command()
+def verify(
+    env: EnvName = "test",
+    against: Annotated[Path | None, typer.Option(help="What `guilder ledger head` wrote, kept elsewhere.")] = None,
+) -> None:
+    """Prove every invariant (L1 to L8) and every seal on what is stored.  Ends with 1 if something is broken."""
+    from guilder.ledger.verify import verify as verify_all
+
+    kept = msgspec.json.decode(against.read_bytes(), type=dict[str, dict[str, object]]) if against else None
+
+    async def work(rt: "Env") -> int:
+        broken = 0
+        with Progress(
+            TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), console=Console(stderr=True)
+        ) as progress:  # fmt: skip
+            task = progress.add_task("begins")
+
+            def told(what: str, done: int, total: int) -> None:
+                progress.update(task, description=what, completed=done, total=max(1, total))
+
+            async for b in verify_all(rt.db, told, kept):
+                broken += 1
+                if broken <= 20:
+                    out.print(f"[red]{b.invariant}[/red] {b.subject}: {b.fault}")
+        return broken
+
+    broken = in_env(env, work)
+    out.print(f"{broken} broken." if broken else "L1 to L8 and every seal hold.")
+    raise typer.Exit(1 if broken else 0)
+
+
+@app.command()
+def head(env: EnvName = "test") -> None:
+    """Print the end of every book's chain of seals, as JSON: keep it elsewhere, and `verify --against` it later."""
+    from guilder.ledger import seal
+
+    async def work(rt: "Env") -> dict[str, dict[str, object]]:
+        await seal.seal(rt.db)
+        return await seal.head(rt.db)
+
+    typer.echo(msgspec.json.format(msgspec.json.encode(in_env(env, work))).decode())
+
+
+@app.command("trial-balance")
+def trial_balance(
+    of: Annotated[str | None, typer.Argument(help="A book (acct_…); default: all books together.")] = None,
+    env: EnvName = "test",
+) -> None:
+    """Show what every kind of account stands at.  Ends with 1 if an asset does not add up to nothing."""
+    from guilder.ledger.history import trial_balance as read
+
+    id = None if of is None else book(of)
+    rows = in_env(env, lambda rt: read(rt.db, id))
+    table = Table("account", "asset", "accounts", "debit", "credit", "held")
+    for name in ("debit", "credit", "held"):
+        table.columns[["account", "asset", "accounts", "debit", "credit", "held"].index(name)].justify = "right"
+    sums: dict[str, int] = {}
+    for r in rows:
+        sums[r["asset"]] = sums.get(r["asset"], 0) + int(r["balance"])
+        units = (shown(int(r[c]), r["asset"]) if r[c] else "" for c in ("debit", "credit", "held"))
+        table.add_row(r["code"], r["asset"], str(r["accounts"]), *units)
+    out.print(table)
+    uneven = {asset: units for asset, units in sums.items() if units}
+    out.print("Every asset adds up to nothing." if not uneven else f"[red]Not even: {uneven}[/red]")
+    raise typer.Exit(1 if uneven else 0)
+
+
+@app.command()
+def statement(
+    of: BookId,
+    account: Annotated[str, typer.Argument(help="The account's code: payable, receivable:06b2… (see trial-balance)")],
+    asset: str = "CNY",
+    since: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Booked from this day (UTC).")] = None,
+    until: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Booked before this day (UTC).")] = None,
+    limit: int = 100,
+    env: EnvName = "test",
+) -> None:
+    """Show an account's lines with the balance after each."""
+    from guilder.ledger.chart import Account
+    from guilder.ledger.history import statement as read
+
+    rows = in_env(env, lambda rt: read(rt.db, book(of), Account(account, asset.upper()), since, until, limit=limit))
+    table = Table("booked", "moved", "journal", "with", "units", "balance", "held")
+    for r in rows:
+        units = (shown(int(r[c]), asset.upper()) for c in ("units", "balance", "held"))
+        table.add_row(
+            f"{r['booked_at']:%Y-%m-%d %H:%M:%S}", f"{r['at']:%m-%d %H:%M}", r["key"], r["other"] or r["kind"], *units
+        )
+    out.print(table if rows else "No lines.")
+
+
+@app.command()
+def close(
+    of: BookId,
+    period: Annotated[str, typer.Argument(help="The last accounting day (2026-10-31) or month (2026-10) to close.")],
+    env: EnvName = "test",
+) -> None:
+    """Close a book up to the end of a day or month: nothing dated before is taken any more.  There is no way back."""
+    from guilder.ledger.closing import close_period, closings, end_of
+
+    async def work(rt: "Env") -> tuple[str, list[dict[str, object]]]:
+        until = end_of(period, rt.settings.accounting_zone)
+        posted = await rt.db.transact(lambda tx: close_period(tx, book(of), until))
+        return posted.code.value, [dict(r) for r in await closings(rt.db, book(of), until)]
+
+    code, rows = in_env(env, work)
+    if code not in {"created", "exists"}:
+        why = {"dated_ahead": "it is not over yet", "period_closed": "a later one is closed already"}.get(code, code)
+        raise Invalid(f"{period} was not closed: {why} ({code}).")
+    table = Table("account", "asset", "opening", "debits", "credits", "closing")
+    for r in rows:
+        units = (shown(int(str(r[c])), str(r["asset"])) for c in ("opening", "debits", "credits", "balance"))
+        table.add_row(str(r["code"]), str(r["asset"]), *units)
+    out.print(table)
+    out.print(f"{period} is closed." if code == "created" else f"{period} was closed before.")
