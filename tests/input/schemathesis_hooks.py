@@ -22,10 +22,11 @@ KEPT = frozenset(json.loads(os.environ["GUILDER_SEEDS"])["we"])
 KINDS = {
     "intent": "pi", "payment_intent": "pi", "charge": "ch", "refund": "re", "customer": "cus", "payment_method": "pm",
     "session": "cs", "endpoint": "we", "event": "evt",
+    "ledger_account": "la", "ledger_journal": "jl", "balance_transaction": "txn",
 }  # fmt: skip
 LISTS = {
     "payment_intents": "pi", "charges": "ch", "refunds": "re", "customers": "cus", "payment_methods": "pm", "sessions": "cs",
-    "webhook_endpoints": "we", "events": "evt", "deliveries": "evt", "line_items": "li",
+    "webhook_endpoints": "we", "events": "evt", "deliveries": "evt", "line_items": "li", "accounts": "la", "journals": "jl", "lines": "line", "balance_transactions": "txn",
 }  # fmt: skip
 # Calls that use their thing up: each gets a new one.
 FRESH: dict[str, tuple[str, str]] = {
@@ -106,6 +107,8 @@ def _sensible(operation: str, params: dict[str, Any], path: str) -> None:
             params[name] = next(SEEDS[kind]) if kind in SEEDS else "li_1"
         elif bare in KINDS and isinstance(params[name], str):
             params[name] = "pm_wechat_pay" if bare == "payment_method" else _one(KINDS[bare])
+        elif bare == "source":
+            params[name] = next(SEEDS["ch"])
         elif bare == "url":
             params[name] = HOOK
         elif bare == "capture_method":

@@ -51,7 +51,11 @@ def seeds(shop: Shop) -> dict[str, list[str]]:
         "line_items": [{"price_data": {"currency": "cny", "unit_amount": 500, "product_data": {"name": "Tea"}}}],
     }
     endpoints = [v1.webhook_endpoints.create(hook).id for _ in range(2)]
+    book = shop.ledger()
     return {
+        **book,
+        "line": [f"{id}.0" for id in book["jl"]],
+        "txn": [b.id for b in v1.balance_transactions.list().data],
         "cus": customers,
         "paid": paid,
         "pi": [*paid, canceled, *asked, silent, chosen, v1.payment_intents.create(tea).id],

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pytest
 from sdk_behaviours import BEHAVIOURS
-from sdk_calls import CALLS
+from sdk_calls_balance import CALLS
 from sdk_tables import ROOT, ROUTES, dialect, held
 from sdk_talk import Talk
 
@@ -20,7 +20,9 @@ NODE = ROOT / "tests" / "sdk_node"
 # Ours beside Stripe's: no SDK has a call for them.
 OWN = {
     "POST /v1/webhook_endpoints/{endpoint}/roll_secret", "POST /v1/webhook_endpoints/{endpoint}/redeliver",
-    "GET /v1/webhook_endpoints/{endpoint}/deliveries",
+    "GET /v1/webhook_endpoints/{endpoint}/deliveries", "POST /v1/ledger/accounts", "GET /v1/ledger/accounts",
+    "GET /v1/ledger/accounts/{ledger_account}", "GET /v1/ledger/accounts/{ledger_account}/lines", "POST /v1/ledger/journals",
+    "GET /v1/ledger/journals", "GET /v1/ledger/journals/{ledger_journal}",
 }  # fmt: skip
 
 

@@ -137,6 +137,29 @@ const CALLS = {
     assert.deepEqual([charge.amount, charge.paid, charge.payment_intent.id], [1250, true, id]);
     assert(charge.payment_method_details.wechat_pay.transaction_id);
   }],
+  'balance.retrieve': ['balance.retrieve', async () => {
+    const before = (await stripe.balance.retrieve()).available[0].amount;
+    const {id} = await paid();
+    await stripe.refunds.create({payment_intent: id, amount: 250});
+    const now = await until(async () => {
+      const found = await stripe.balance.retrieve();
+      return found.available[0].amount === before + 1000 && found;
+    });
+    assert.deepEqual([now.available[0].currency, now.pending[0].amount, now.livemode], ['cny', 0, false]);
+  }],
+  'balance_transactions.list': ['balanceTransactions.list', async () => {
+    const {latest_charge} = await paid();
+    const listed = (await stripe.balanceTransactions.list({source: latest_charge})).data;
+    assert.deepEqual(listed.map((b) => [b.type, b.amount, b.net, b.currency]), [['charge', 1250, 1250, 'cny']]);
+    assert.deepEqual((await stripe.balanceTransactions.list({currency: 'usd'})).data, []);
+    await fails(stripe.balanceTransactions.list({source: 'ch_no'}), {is: E.StripeInvalidRequestError, code: 'resource_missing'});
+  }],
+  'balance_transactions.retrieve': ['balanceTransactions.retrieve', async () => {
+    const {latest_charge} = await paid();
+    const [made] = (await stripe.balanceTransactions.list({source: latest_charge})).data;
+    const one = await stripe.balanceTransactions.retrieve(made.id);
+    assert.deepEqual([one.id, one.source, one.status, one.fee], [made.id, latest_charge, 'available', 0]);
+  }],
   'charges.list': ['charges.list', async () => {
     const customer = (await stripe.customers.create({})).id;
     const one = await paid({customer});

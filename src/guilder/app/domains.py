@@ -1,11 +1,12 @@
 """The domains, once, and what each contributes.  A new domain is a line in each list that it has something for."""
 
 from guilder import cashier, notify
+from guilder.ledger import api as ledger_api
 from guilder.ledger import jobs as ledger_jobs
 from guilder.merchants import api as merchants_api
 from guilder.merchants import events as merchants_events
 from guilder.notify import events as notify_events
-from guilder.payments import api_intents, api_methods, api_refunds, sweep
+from guilder.payments import api_balance, api_intents, api_methods, api_refunds, sweep
 from guilder.payments import events as payments_events
 from guilder.platform import housekeeping
 from guilder.platform.jobs import Kind, Loop
@@ -21,7 +22,8 @@ SCHEMAS = (
 CONTROL = (("guilder.platform", "schema.sql"), ("guilder.merchants", "control.sql"))
 
 ROUTES: tuple[Route, ...] = (
-    *api_intents.ROUTES, *api_refunds.ROUTES, *merchants_api.ROUTES, *api_methods.ROUTES, *cashier.ROUTES, *notify.ROUTES,
+    *api_intents.ROUTES, *api_refunds.ROUTES, *api_balance.ROUTES, *merchants_api.ROUTES, *api_methods.ROUTES, *cashier.ROUTES, *notify.ROUTES,
+    *ledger_api.ROUTES,
 )  # fmt: skip
 RESOURCES: tuple[Resource, ...] = (
     *api_refunds.RESOURCES, *merchants_api.RESOURCES, *api_methods.RESOURCES, *cashier.RESOURCES,

@@ -23,10 +23,11 @@ async def post(tx: Tx, journals: Sequence[Journal], *, now: datetime | None = No
     if not journals:
         return []
     check(journals)
+    said = [(j, j.digest()) for j in journals]  # while nobody waits
     books = await _lock(tx, journals)
     for book in books.values():
         book.last = max(book.last, ids.new_id().int)
-    posted, entries = judge(books, journals, now or clock.now())
+    posted, entries = judge(books, said, now or clock.now())
     if entries:
         _write(tx, books, entries)
     return posted

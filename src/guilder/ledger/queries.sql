@@ -66,6 +66,29 @@ SELECT code, asset, normal, floor, balance, held, shown FROM ledger.balance WHER
 -- name: list_lines
 SELECT * FROM ledger.line WHERE book_id = $1 ORDER BY journal_id, line LIMIT 1000
 
+-- name: find_account
+SELECT * FROM ledger.balance WHERE book_id = $1 AND id = $2
+
+-- name: list_own_accounts
+SELECT * FROM ledger.balance
+ WHERE book_id = $1 AND ($2::uuid IS NULL OR id < $2) AND ($3::uuid IS NULL OR id > $3)
+ ORDER BY id DESC LIMIT $4
+
+-- name: list_journals
+SELECT id FROM ledger.journal
+ WHERE book_id = $1 AND ($2::uuid IS NULL OR id < $2) AND ($3::uuid IS NULL OR id > $3)
+   AND ($4::timestamptz IS NULL OR id >= ledger.id_at($4)) AND ($5::timestamptz IS NULL OR id < ledger.id_at($5))
+ ORDER BY id DESC LIMIT $6
+
+-- name: find_journals
+SELECT j.id AS journal_id, j.key, j.rule, j.at, j.reverses, t.line, t.kind, d.code AS debit, c.code AS credit, t.asset, t.units
+  FROM ledger.journal j
+  LEFT JOIN ledger.transfer t ON t.book_id = j.book_id AND t.journal_id = j.id
+  LEFT JOIN ledger.account d ON d.book_id = t.book_id AND d.id = t.debit_id
+  LEFT JOIN ledger.account c ON c.book_id = t.book_id AND c.id = t.credit_id
+ WHERE j.book_id = $1 AND j.id = ANY ($2::uuid[])
+ ORDER BY j.id, t.line
+
 -- name: standing_at
 SELECT balance, held FROM ledger.standing WHERE book_id = $1 AND account_id = $2 AND id < $3 ORDER BY id DESC LIMIT 1
 

@@ -27,7 +27,8 @@ OVERLAP_S = 24 * 3600
 KINDS = {"sk": "secret", "pk": "publishable", "rk": "restricted"}
 SCOPES = (
     "payments:read", "payments:write", "refunds:read", "refunds:write", "customers:read", "customers:write",
-    "checkout:read", "checkout:write", "events:read", "webhooks:read", "webhooks:write", "payments:client",
+    "checkout:read", "checkout:write", "events:read", "webhooks:read", "webhooks:write", "ledger:read", "ledger:write",
+    "payments:client",
 )  # fmt: skip
 
 

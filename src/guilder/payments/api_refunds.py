@@ -180,8 +180,6 @@ async def load_charges(call: Call, shown: Sequence[str]) -> Mapping[str, ChargeO
     who: Principal = call.principal
     if "payments:read" not in who.scopes:
         return {}
-    if "payments:read" not in who.scopes:
-        return {}
     rows = await who.env.db.rows(Q.find_charges, who.book_id, _ids("ch", shown))
     charges: list[Charge] = [store.charge_of(r) for r in rows]
     intents = await _intents(who, [c.intent_id for c in charges])
@@ -191,8 +189,6 @@ async def load_charges(call: Call, shown: Sequence[str]) -> Mapping[str, ChargeO
 async def load_intents(call: Call, shown: Sequence[str]) -> Mapping[str, PaymentIntent]:
     """Payments by their shown ids, for `expand`; none for a key that may not read payments."""
     who: Principal = call.principal
-    if "payments:read" not in who.scopes:
-        return {}
     if "payments:read" not in who.scopes:
         return {}
     found = await _intents(who, _ids("pi", shown))

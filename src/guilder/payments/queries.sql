@@ -208,3 +208,32 @@ SELECT * FROM payments.method
 
 -- name: hurry_refunds
 UPDATE payments.refund SET ask_at = now() WHERE book_id = $1 AND attempt_id = $2 AND ask_at IS NOT NULL RETURNING id
+
+-- name: balance_of
+SELECT asset, balance, held FROM ledger.balance WHERE book_id = $1 AND code = 'payable' ORDER BY asset
+
+-- name: list_balance_transactions
+SELECT l.journal_id AS id, l.rule, l.at, l.asset, sum(CASE WHEN l.credit = 'payable' THEN l.units ELSE -l.units END) AS units,
+       CASE WHEN l.rule IN ('charge', 'surplus_accepted') THEN c.id WHEN l.rule = 'refund' THEN l.about END AS source_id
+  FROM ledger.line l
+  LEFT JOIN payments.attempt a ON a.book_id = l.book_id AND a.id = l.about
+  LEFT JOIN payments.charge c ON c.book_id = a.book_id AND c.intent_id = a.intent_id
+ WHERE l.book_id = $1 AND (l.debit = 'payable' OR l.credit = 'payable') AND l.credit IS NOT NULL
+   AND ($2::uuid IS NULL OR l.journal_id < $2) AND ($3::uuid IS NULL OR l.journal_id > $3)
+   AND ($4::timestamptz IS NULL OR l.at >= $4) AND ($5::timestamptz IS NULL OR l.at < $5)
+   AND ($7::text IS NULL OR l.asset = $7)
+   AND ($8::uuid IS NULL OR c.id = $8 OR l.about = $8)
+   AND ($9::text IS NULL OR $9 = CASE WHEN l.rule IN ('charge', 'surplus_accepted') THEN 'charge' WHEN l.rule = 'refund' THEN 'refund' ELSE 'adjustment' END)
+ GROUP BY l.journal_id, l.rule, l.at, l.asset, c.id, l.about
+ ORDER BY l.journal_id DESC
+ LIMIT $6
+
+-- name: find_balance_transaction
+SELECT l.journal_id AS id, l.rule, l.at, l.asset, sum(CASE WHEN l.credit = 'payable' THEN l.units ELSE -l.units END) AS units,
+       CASE WHEN l.rule IN ('charge', 'surplus_accepted') THEN c.id WHEN l.rule = 'refund' THEN l.about END AS source_id
+  FROM ledger.line l
+  LEFT JOIN payments.attempt a ON a.book_id = l.book_id AND a.id = l.about
+  LEFT JOIN payments.charge c ON c.book_id = a.book_id AND c.intent_id = a.intent_id
+ WHERE l.book_id = $1 AND (l.debit = 'payable' OR l.credit = 'payable') AND l.credit IS NOT NULL
+   AND l.journal_id = $2
+ GROUP BY l.journal_id, l.rule, l.at, l.asset, c.id, l.about
