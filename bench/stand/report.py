@@ -54,7 +54,8 @@ class Target:
 
     def row(self) -> tuple[str, ...]:
         target = f"{'≤' if self.most else '≥'} {self.bound:,g} {self.unit}".rstrip()
-        return self.claim, target, f"{self.value:,.4g} {self.unit}".rstrip(), "yes" if self.holds else "no"
+        value = f"{self.value:,.0f}" if self.value >= 1000 else f"{self.value:.4g}"
+        return self.claim, target, f"{value} {self.unit}".rstrip(), "yes" if self.holds else "no"
 
 
 def options(description: str | None) -> argparse.ArgumentParser:
