@@ -25,19 +25,20 @@ from stand.scene import say
 SIZE = 1000
 BOOKS = 2  # of a process: one is judged while the other is written
 BYTES = 900  # that a transfer takes on disk, with its part of keys, indexes, refusals and holds
-ROOM = 8 * 2**30  # for the WAL, what is measured, and what the sweeps sort
+SORTED = 400  # more for a while, when the sweeps sort them all
+ROOM = 4 * 2**30  # for the WAL and what is measured
 TRANSFERS = "SELECT count(*) FROM ledger.transfer"
 
 
 async def refuse_if_full(it: Bare, transfers: int) -> None:
     """SystemExit if the disk has no room for what is missing of so many."""
-    transfers -= int(await it.ask(TRANSFERS))
+    missing = max(0, transfers - int(await it.ask(TRANSFERS)))
     folder = it.server.cluster.data
-    free, need = shutil.disk_usage(folder).free, transfers * BYTES + ROOM
+    free, need = shutil.disk_usage(folder).free, missing * BYTES + transfers * SORTED + ROOM
     if free < need:
         raise SystemExit(
-            f"{transfers:,} more transfers take about {transfers * BYTES / 2**30:.1f} GiB at {BYTES} bytes each, and {ROOM / 2**30:.0f} GiB "
-            f"are wanted beside them; {folder} has {free / 2**30:.1f} GiB free. Ask for a smaller --past, or name another disk with --state."
+            f"{missing:,} more transfers would need {need / 2**30:.0f} GiB: {BYTES} bytes each, {SORTED} while the sweeps sort them, and "
+            f"{ROOM / 2**30:.0f} GiB beside; {folder} has {free / 2**30:.0f} GiB free. Ask for a smaller --past."
         )
 
 
@@ -48,7 +49,7 @@ class Filled:
     transfers: int  # there are now
     acknowledged: int  # that should be
     tps: float
-    bytes: int  # of one on disk
+    bytes: int  # of one on disk; 0 if there was nothing to post
 
 
 async def fill(it: Bare, transfers: int) -> Filled:
@@ -74,7 +75,7 @@ async def fill(it: Bare, transfers: int) -> Filled:
     for settled in ("VACUUM (ANALYZE)", "CHECKPOINT"):  # what would follow in the background, and be measured
         await it.run(settled)
     now, posted = int(await it.ask(TRANSFERS)), sum(d.value for d in done)
-    return Filled(now, there + posted, posted / took, round((await it.bytes() - size) / max(1, posted)))
+    return Filled(now, there + posted, posted / took, round((await it.bytes() - size) / posted) if posted else 0)
 
 
 def _post(dsn: dict[str, Any], transfers: int, done: "Synchronized[int]") -> None:
