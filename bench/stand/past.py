@@ -51,9 +51,12 @@ SELECT '{{book}}', {_id("'02' || n")}, 'payment_intent.succeeded', {INTENT}, n, 
 INSERT INTO platform.answer (book_id, key, fingerprint, state, runner, lease_until, status, body, request_id, created_at)
 SELECT '{{book}}', n || {KEY}, sha256(''), 'done', '{{book}}', '{{at}}', 200, repeat('payment_intent', 30)::bytea, 'req', '{{at}}'
   FROM {ALL}, generate_series(1, 2) AS n;
-INSERT INTO ledger.journal
-SELECT '{{book}}', {JOURNAL}, 'charge:' || {KEY}, 'charge', '{{digest}}', {ATTEMPT}, {ROOT}, '', '{{at}}' FROM {ALL};
-INSERT INTO ledger.transfer SELECT '{{book}}', {JOURNAL}, 0, '{{debit}}', '{{credit}}', 'CNY', {UNITS} FROM {ALL};
+INSERT INTO ledger.posting (books, heads, journals, keys, transfers, refusals, notes, decisions)
+SELECT ARRAY['{{book}}'::uuid], ARRAY[(array_agg({JOURNAL} ORDER BY g DESC))[1]],
+       array_agg(ROW('{{book}}', {JOURNAL}, 'charge:' || {KEY}, 'charge', {ATTEMPT}, {ROOT}, '', '{{at}}', NULL)::ledger.journal),
+       array_agg(ROW('{{book}}', 'charge:' || {KEY}, {JOURNAL}, '{{digest}}', NULL)::ledger.key),
+       array_agg(ROW('{{book}}', {JOURNAL}, 0, 'move', '{{debit}}', '{{credit}}', 'CNY', {UNITS}, NULL, NULL)::ledger.transfer), '{{{{}}}}', '{{{{}}}}', '{{{{}}}}'
+  FROM {ALL};
 """
 
 
@@ -73,11 +76,14 @@ async def _fill(stage: Stage, payments: int) -> None:
     begun = time.monotonic()
     async with connected(stage.it) as connection:
         await connection.execute("SET synchronous_commit = off")
-        for account, sign in ((debit, -1), (credit, 1)):
+        await connection.execute(
+            "SELECT ledger.lock($1, '{}', '{}', '{}', '{}', '{}', '{}')", [book]
+        )  # its head is made
+        for account in (debit, credit):
             kept = rule(account.code)
             await connection.execute(
-                "INSERT INTO ledger.account (book_id, id, code, asset, normal, floor, balance) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-                book, account.id(book), account.code, account.asset, kept.normal, kept.floor, sign * payments * UNITS,
+                "SELECT ledger.open($1, $2, $3, $4, $5, $6, $7)", [book], [account.id(book)], [account.code], [account.asset],
+                [kept.normal], [kept.floor], ids.new_id(),
             )  # fmt: skip
         for first in range(0, payments, CHUNK):
             last = min(first + CHUNK, payments) - 1
