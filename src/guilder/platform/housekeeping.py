@@ -1,8 +1,8 @@
-"""What must not grow for ever: old answers, marks and finished jobs go."""
+"""What must not grow for ever: old answers, marks, finished jobs and takes go."""
 
 from typing import Any
 
-from guilder.platform import telemetry
+from guilder.platform import counters, telemetry
 from guilder.platform.db import Tx
 from guilder.platform.jobs import Loop
 from guilder.platform.sql import load
@@ -23,6 +23,11 @@ async def forget(rt: Any) -> int:
     return 0
 
 
+async def forget_takes(rt: Any) -> int:
+    """Remove what no window of a counter reaches."""
+    return await rt.db.transact(counters.forget)
+
+
 async def measure(rt: Any) -> int:
     """How old the oldest event is that a subscriber has yet to hear of."""
     row = await rt.db.row(Q.count_outbox)
@@ -30,4 +35,8 @@ async def measure(rt: Any) -> int:
     return 0
 
 
-LOOPS = (Loop("platform.forget", 300, forget), Loop("platform.measure", 5, measure))
+LOOPS = (
+    Loop("platform.forget", 300, forget),
+    Loop("platform.forget_takes", 300, forget_takes, full=counters.FORGET_COUNTERS),
+    Loop("platform.measure", 5, measure),
+)

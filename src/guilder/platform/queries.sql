@@ -139,3 +139,67 @@ SELECT digest FROM schema_version.applied
 -- name: plan_freely
 SELECT set_config('enable_seqscan', 'on', true), set_config('enable_hashjoin', 'on', true),
        set_config('enable_mergejoin', 'on', true), set_config('plan_cache_mode', 'auto', true)
+
+-- name: open_counters
+-- Lock the counters of a batch in key order, end leases that are over, and read what decides it.
+SELECT * FROM platform.open_counters($1, $2, $3, $4, $5, $6, $7, $8, $9)
+
+-- name: crowd_counters
+-- Tallies of everything that counters took until now; from now on they are kept.
+WITH made AS (
+    INSERT INTO platform.tally (book_id, key, size, start, units)
+    SELECT t.book_id, t.key, y.size, y.start, sum(t.units)
+      FROM unnest($1::uuid[], $2::text[]) AS w (book_id, key)
+      JOIN platform.take t USING (book_id, key)
+     CROSS JOIN LATERAL platform.tallies(t.at) y
+     GROUP BY 1, 2, 3, 4)
+UPDATE platform.counter c SET crowded = true
+  FROM unnest($1::uuid[], $2::text[]) AS w (book_id, key) WHERE c.book_id = w.book_id AND c.key = w.key
+
+-- name: insert_takes
+INSERT INTO platform.take (book_id, id, key, units, at, expires_at)
+SELECT book_id, id, key, units, $6, expires_at
+  FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::timestamptz[]) AS t (book_id, id, key, units, expires_at)
+
+-- name: add_to_tallies
+INSERT INTO platform.tally AS t (book_id, key, size, start, units)
+SELECT w.book_id, w.key, y.size, y.start, w.units
+  FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS w (book_id, key, units)
+ CROSS JOIN LATERAL platform.tallies($4) y
+    ON CONFLICT (book_id, key, size, start) DO UPDATE SET units = t.units + EXCLUDED.units
+
+-- name: find_room
+SELECT platform.freed_at(w.book_id, w.key, w.since, w.need) AS at
+  FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::bigint[]) WITH ORDINALITY AS w (book_id, key, since, need, n)
+ ORDER BY w.n
+
+-- name: commit_takes
+-- In key order; what stands already is locked, too, so that the answer lasts until this transaction ends.
+WITH locked AS (
+    SELECT t.book_id, t.id
+      FROM (SELECT DISTINCT * FROM unnest($1::uuid[], $2::uuid[]) AS k (book_id, id)) AS k
+      JOIN platform.take t USING (book_id, id)
+     WHERE t.expires_at IS NULL OR t.expires_at > $3
+     ORDER BY t.book_id, t.id, t.key
+       FOR NO KEY UPDATE OF t),
+standing AS (SELECT DISTINCT book_id, id FROM locked),
+kept AS (
+    UPDATE platform.take t SET expires_at = NULL
+      FROM standing s WHERE t.book_id = s.book_id AND t.id = s.id AND t.expires_at > $3)
+SELECT book_id, id FROM standing
+
+-- name: release_takes
+SELECT book_id, id FROM platform.release_takes($1, $2, $3)
+
+-- name: peek_counters
+SELECT coalesce(s.units, 0)::bigint AS used
+  FROM unnest($1::uuid[], $2::text[], $3::timestamptz[]) WITH ORDINALITY AS w (book_id, key, since, n)
+  LEFT JOIN platform.counter c USING (book_id, key)
+  LEFT JOIN LATERAL (
+       SELECT sum(p.units) - (SELECT coalesce(sum(t.units) FILTER (WHERE t.at > w.since), 0) FROM platform.take t
+                               WHERE t.book_id = c.book_id AND t.key = c.key AND t.expires_at <= $4) AS units
+         FROM platform.parts(c.book_id, c.key, c.crowded, w.since) p) AS s ON true
+ ORDER BY w.n
+
+-- name: forget_takes
+SELECT platform.forget_takes($1, $2, $3)

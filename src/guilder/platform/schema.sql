@@ -1,4 +1,4 @@
--- What every domain stands on: answers to idempotency keys, events and their outbox, jobs, the journal of channel calls, cases.
+-- What every domain stands on: answers to idempotency keys, events and their outbox, jobs, the journal of channel calls, cases, counters.
 CREATE SCHEMA platform;
 
 CREATE FUNCTION platform.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -124,8 +124,176 @@ CREATE TABLE platform.case (
     UNIQUE (subject, kind, book_id)
 );
 
+-- Counters: what limits and velocities count.  See platform/counters.py.  One row each: whoever adds to it or takes from it holds this
+-- row until he commits.
+CREATE TABLE platform.counter (
+    book_id   uuid        NOT NULL,
+    key       text        NOT NULL,             -- 'channel:ca_x:CNY'
+    window_s  integer     NOT NULL,             -- the longest that was ever asked of it: its takes are kept a day longer
+    crowded   boolean     NOT NULL DEFAULT false, -- it has tallies
+    forget_at timestamptz NOT NULL,             -- when to look for takes that are too old
+    PRIMARY KEY (book_id, key)
+) WITH (fillfactor = 80);
+CREATE INDEX counter_forget ON platform.counter (forget_at);
+
+-- What was taken.  Rows that are given back, or whose lease is over, go.
+CREATE TABLE platform.take (
+    book_id    uuid        NOT NULL,
+    id         uuid        NOT NULL,            -- who takes: an attempt
+    key        text        NOT NULL,
+    units      bigint      NOT NULL CHECK (units > 0),
+    at         timestamptz NOT NULL,            -- from then on it counts
+    expires_at timestamptz,                     -- then it ends by itself; NULL: it stands
+    PRIMARY KEY (book_id, id, key)
+);
+CREATE INDEX take_at ON platform.take (book_id, key, at) INCLUDE (units);
+CREATE INDEX take_lease ON platform.take (book_id, key, expires_at) WHERE expires_at IS NOT NULL;
+
+-- What a crowded counter took within so many seconds, so that a long window is a sum over some hundred rows.
+CREATE TABLE platform.tally (
+    book_id uuid        NOT NULL,
+    key     text        NOT NULL,
+    size    integer     NOT NULL,               -- seconds: 4, 256, 16384
+    start   timestamptz NOT NULL,
+    units   bigint      NOT NULL,
+    PRIMARY KEY (book_id, key, size, start)
+) WITH (fillfactor = 50);
+
+CREATE FUNCTION platform.tallies(at timestamptz) RETURNS TABLE (size integer, start timestamptz) LANGUAGE sql STABLE AS $$
+    -- The tallies that an instant belongs to.
+    SELECT s, date_bin(make_interval(secs => s), at, TIMESTAMPTZ 'epoch') FROM (VALUES (4), (256), (16384)) AS sizes (s)
+$$;
+
+CREATE FUNCTION platform.next_tally(since timestamptz, size integer) RETURNS timestamptz LANGUAGE sql STABLE AS $$
+    SELECT date_bin(make_interval(secs => size), since, TIMESTAMPTZ 'epoch') + make_interval(secs => size)
+$$;
+
+CREATE FUNCTION platform.parts(book uuid, counter text, crowded boolean, since timestamptz)
+RETURNS TABLE (size integer, start timestamptz, units bigint) LANGUAGE sql STABLE AS $$
+    -- What a counter took after an instant, in as few parts as there are: takes (of size 0) up to the next tally, then ever larger ones.
+    SELECT 0, t.at, t.units FROM platform.take t
+     WHERE t.book_id = book AND t.key = counter AND t.at > since
+       AND t.at < CASE WHEN crowded THEN platform.next_tally(since, 4) ELSE 'infinity' END
+     UNION ALL
+    SELECT t.size, t.start, t.units FROM platform.tally t
+     WHERE crowded AND t.book_id = book AND t.key = counter AND t.size = 4
+       AND t.start >= platform.next_tally(since, 4) AND t.start < platform.next_tally(since, 256)
+     UNION ALL
+    SELECT t.size, t.start, t.units FROM platform.tally t
+     WHERE crowded AND t.book_id = book AND t.key = counter AND t.size = 256
+       AND t.start >= platform.next_tally(since, 256) AND t.start < platform.next_tally(since, 16384)
+     UNION ALL
+    SELECT t.size, t.start, t.units FROM platform.tally t
+     WHERE crowded AND t.book_id = book AND t.key = counter AND t.size = 16384 AND t.start >= platform.next_tally(since, 16384)
+$$;
+
+CREATE FUNCTION platform.untake(rows tid[]) RETURNS void LANGUAGE sql VOLATILE AS $$
+    -- Remove takes; they and their counters are locked, so that they lie where they lie.
+    WITH gone AS (DELETE FROM platform.take t WHERE t.ctid = ANY (rows) RETURNING t.book_id, t.key, t.at, t.units),
+    sums AS (SELECT g.book_id, g.key, y.size, y.start, sum(g.units) AS units FROM gone g CROSS JOIN LATERAL platform.tallies(g.at) y GROUP BY 1, 2, 3, 4)
+    UPDATE platform.tally y SET units = y.units - s.units
+      FROM sums s WHERE y.book_id = s.book_id AND y.key = s.key AND y.size = s.size AND y.start = s.start
+$$;
+
+-- Lock counters in key order, those that are missing made on the way; end leases that are over; read what decides a batch.  A later
+-- statement of a volatile function sees what was committed while an earlier one waited; that is why this is one.  What has a key of its
+-- own is never asked for by counter, too: before a table has its statistics PostgreSQL may read all that a counter took instead.
+CREATE FUNCTION platform.open_counters(books uuid[], keys text[], windows integer[], take_books uuid[], takes uuid[],
+                                       sum_books uuid[], sum_keys text[], sinces timestamptz[], instant timestamptz)
+RETURNS TABLE (what text, n bigint, key text, units bigint, parts bigint) LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE over tid[];
+BEGIN
+    INSERT INTO platform.counter AS c (book_id, key, window_s, forget_at)
+    SELECT w.book_id, w.key, w.window_s, instant + make_interval(days => 1, secs => w.window_s)
+      FROM unnest(books, keys, windows) AS w (book_id, key, window_s)
+     ORDER BY w.book_id, w.key
+        ON CONFLICT (book_id, key) DO UPDATE SET window_s = EXCLUDED.window_s WHERE c.window_s < EXCLUDED.window_s; -- locks it, changed or not
+    SELECT array_agg(l.ctid) INTO over FROM (
+        SELECT t.ctid FROM unnest(books, keys) AS w (book_id, key) JOIN platform.take t USING (book_id, key)
+         WHERE t.expires_at <= instant FOR UPDATE OF t SKIP LOCKED) AS l; -- one that is committed just now, by a slower clock, stands
+    IF over IS NOT NULL THEN
+        PERFORM platform.untake(over);
+    END IF;
+    RETURN QUERY SELECT 'crowded', w.n, w.key, NULL::bigint, NULL::bigint
+                   FROM unnest(books, keys) WITH ORDINALITY AS w (book_id, key, n) JOIN platform.counter c USING (book_id, key) WHERE c.crowded;
+    RETURN QUERY SELECT 'had', w.n, t.key, t.units, NULL::bigint
+                   FROM unnest(take_books, takes) WITH ORDINALITY AS w (book_id, id, n) JOIN platform.take t USING (book_id, id);
+    RETURN QUERY SELECT 'used', w.n, w.key, s.units, s.parts
+                   FROM unnest(sum_books, sum_keys, sinces) WITH ORDINALITY AS w (book_id, key, since, n)
+                   JOIN platform.counter c USING (book_id, key)
+                  CROSS JOIN LATERAL (SELECT coalesce(sum(p.units), 0)::bigint AS units, count(*) AS parts
+                                        FROM platform.parts(c.book_id, c.key, c.crowded, w.since) p) AS s;
+END $$;
+
+CREATE FUNCTION platform.freed_at(book uuid, counter text, since timestamptz, need bigint) RETURNS timestamptz LANGUAGE plpgsql STABLE AS $$
+    -- When the take was made with which so many units have left the window, or the end of its smallest tally: from part to smaller part.
+DECLARE part record;
+BEGIN
+    SELECT p.* INTO part
+      FROM (SELECT p.size, p.start, p.units, sum(p.units) OVER (ORDER BY p.start) AS upto
+              FROM platform.counter c CROSS JOIN LATERAL platform.parts(c.book_id, c.key, c.crowded, since) p
+             WHERE c.book_id = book AND c.key = counter) AS p
+     WHERE p.upto >= need ORDER BY p.start LIMIT 1;
+    WHILE part.size > 4 LOOP
+        need := need - (part.upto - part.units);
+        SELECT p.* INTO part
+          FROM (SELECT t.size, t.start, t.units, sum(t.units) OVER (ORDER BY t.start) AS upto FROM platform.tally t
+                 WHERE t.book_id = book AND t.key = counter AND t.size = part.size / 64
+                   AND t.start >= part.start AND t.start < part.start + make_interval(secs => part.size)) AS p
+         WHERE p.upto >= need ORDER BY p.start LIMIT 1;
+    END LOOP;
+    RETURN part.start + make_interval(secs => part.size);
+END $$;
+
+-- Give takes back: their rows are locked, then their counters, each in their order.
+CREATE FUNCTION platform.release_takes(books uuid[], ids uuid[], instant timestamptz)
+RETURNS TABLE (book_id uuid, id uuid) LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE gone_books uuid[]; gone uuid[]; keys text[]; counted boolean[]; rows tid[];
+BEGIN
+    SELECT array_agg(l.book_id), array_agg(l.id), array_agg(l.key), array_agg(l.counted), array_agg(l.ctid)
+      INTO gone_books, gone, keys, counted, rows FROM (
+        SELECT t.book_id, t.id, t.key, t.expires_at IS NULL OR t.expires_at > instant AS counted, t.ctid
+          FROM (SELECT DISTINCT * FROM unnest(books, ids) AS k (book_id, id)) AS k JOIN platform.take t USING (book_id, id)
+         ORDER BY t.book_id, t.id, t.key FOR UPDATE OF t) AS l;
+    PERFORM FROM platform.counter c JOIN (SELECT DISTINCT * FROM unnest(gone_books, keys) AS k (book_id, key)) AS k USING (book_id, key)
+      ORDER BY c.book_id, c.key FOR NO KEY UPDATE OF c;
+    PERFORM platform.untake(rows);
+    RETURN QUERY SELECT DISTINCT g.book_id, g.id FROM unnest(gone_books, gone, counted) AS g (book_id, id, counted) WHERE g.counted;
+END $$;
+
+-- Forget takes that no window reaches any more, some counters and some thousand takes at a time; how much there was to do.
+CREATE FUNCTION platform.forget_takes(instant timestamptz, counters integer, takes integer) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
+DECLARE books uuid[]; keys text[]; untils timestamptz[]; gone bigint;
+BEGIN
+    SELECT array_agg(c.book_id), array_agg(c.key), array_agg(instant - make_interval(days => 1, secs => c.window_s)) INTO books, keys, untils FROM (
+        SELECT * FROM platform.counter WHERE forget_at <= instant ORDER BY forget_at LIMIT counters FOR UPDATE SKIP LOCKED) AS c;
+    DELETE FROM platform.take WHERE ctid = ANY (ARRAY(
+        SELECT t.ctid FROM unnest(books, keys, untils) AS w (book_id, key, until) JOIN platform.take t USING (book_id, key)
+         WHERE t.at <= w.until LIMIT takes FOR UPDATE OF t SKIP LOCKED));
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    IF gone < takes THEN -- all of them: what is not empty now is looked at when its oldest take is too old
+        DELETE FROM platform.counter c USING unnest(books, keys) AS w (book_id, key)
+         WHERE c.book_id = w.book_id AND c.key = w.key AND NOT EXISTS (SELECT FROM platform.take t WHERE t.book_id = c.book_id AND t.key = c.key);
+        DELETE FROM platform.tally y USING unnest(books, keys, untils) AS w (book_id, key, until)
+         WHERE y.book_id = w.book_id AND y.key = w.key
+           AND (y.start + make_interval(secs => y.size) <= w.until
+                OR NOT EXISTS (SELECT FROM platform.counter c WHERE c.book_id = w.book_id AND c.key = w.key));
+        UPDATE platform.counter c
+           SET forget_at = greatest(instant + interval '1 hour', make_interval(days => 1, secs => c.window_s)
+                         + (SELECT min(t.at) FROM platform.take t WHERE t.book_id = c.book_id AND t.key = c.key))
+          FROM unnest(books, keys) AS w (book_id, key) WHERE c.book_id = w.book_id AND c.key = w.key;
+    END IF;
+    RETURN gone + coalesce(cardinality(books), 0);
+END $$;
+
 GRANT USAGE ON SCHEMA platform TO guilder_app;
 GRANT SELECT, INSERT, DELETE ON platform.commit_mark TO guilder_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON platform.runner, platform.answer, platform.outbox, platform.job TO guilder_app;
 GRANT SELECT, INSERT ON platform.event, platform.wire_message TO guilder_app;
 GRANT SELECT, INSERT, UPDATE ON platform.case TO guilder_app;
+GRANT SELECT, INSERT, DELETE ON platform.counter, platform.take, platform.tally TO guilder_app;
+GRANT UPDATE (window_s, crowded, forget_at) ON platform.counter TO guilder_app;
+GRANT UPDATE (expires_at) ON platform.take TO guilder_app;
+GRANT UPDATE (units) ON platform.tally TO guilder_app;
