@@ -9,7 +9,7 @@ assert await book(tx, BOOK) == page('''
 from textwrap import dedent
 from uuid import UUID
 
-from guilder.core.amount import EXPONENT, major
+from guilder.core.amount import shown as units_shown
 from guilder.ledger.posting import Q
 from guilder.platform.db import Database, Tx
 
@@ -28,7 +28,7 @@ async def book(source: Tx | Database, book_id: UUID) -> str:
             last = r["journal_id"]
             shown.append(r["key"])
         ends = (r[end].partition(":")[0] for end in ("debit", "credit"))
-        shown.append(f"  {' -> '.join(ends)}   {major(r['units'], EXPONENT[r['asset']])} {r['asset']}")
+        shown.append(f"  {' -> '.join(ends)}   {units_shown(r['units'], r['asset'])} {r['asset']}")
     return "\n".join(shown)
 
 

@@ -4,6 +4,9 @@
     payable                        what we owe the merchant                            credit
     own:<channel account>          what a channel settles straight to the merchant     credit
     surplus                        money nobody asked for, until it is given back      credit, never below zero
+    clearing:<book>                what this book owes another one                     credit
+    exchange                       units of this asset that were sold to us or bought  credit
+    exchange_result                what exchanges gained, below zero what they lost    credit
 
 Whose money a channel collects decides where a payment is credited: `funds` of the channel account is 'platform' (we owe it to the
 merchant) or 'merchant' (the channel settles it to the merchant; no liability of ours, only a note).
@@ -49,6 +52,11 @@ RULES: dict[str, Rule] = {
     "payable": Rule("credit", None, "what we owe the merchant"),
     "own": Rule("credit", None, "what a channel settles straight to the merchant"),
     "surplus": Rule("credit", 0, "money nobody asked for, until it is given back"),
+    "clearing": Rule("credit", None, "what this book owes another one; both sides add up to nothing"),
+    "exchange": Rule("credit", None, "units of this asset that exchanges took in, less those that they gave out"),
+    "exchange_result": Rule(
+        "credit", None, "what exchanges gained against the market's rate; below zero what they lost"
+    ),
 }
 
 
@@ -75,6 +83,19 @@ def payable(asset: str, funds: Funds = "platform", channel_account: UUID | None 
 
 def surplus(asset: str) -> Account:
     return Account("surplus", asset)
+
+
+def clearing(book_id: UUID, asset: str) -> Account:
+    """What a book owes the book `book_id`."""
+    return Account(f"clearing:{ids.text(book_id)}", asset)
+
+
+def exchange_account(asset: str) -> Account:
+    return Account("exchange", asset)
+
+
+def exchange_result(asset: str) -> Account:
+    return Account("exchange_result", asset)
 
 
 @lru_cache(maxsize=65_536)

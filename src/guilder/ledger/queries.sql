@@ -60,6 +60,9 @@ SELECT DISTINCT ON (book_id) book_id, n, last, at, hash FROM ledger.seal ORDER B
 -- name: seal_at
 SELECT last, hash FROM ledger.seal WHERE book_id = $1 AND n = $2
 
+-- name: grow
+SELECT ledger.grow(now() + interval '3 months')
+
 -- name: list_accounts
 SELECT code, asset, normal, floor, balance, held, shown FROM ledger.balance WHERE book_id = $1 ORDER BY code, asset
 

@@ -152,6 +152,25 @@ CREATE TABLE ledger.note_rest     PARTITION OF ledger.note     DEFAULT;
 CREATE TABLE ledger.refusal_rest  PARTITION OF ledger.refusal  DEFAULT;
 CREATE TABLE ledger.standing_rest PARTITION OF ledger.standing DEFAULT;
 
+-- Make the partitions of the months up to an instant, where nothing lies in the rest partitions yet; how many.  A partition is a month of ids.
+CREATE FUNCTION ledger.grow(upto timestamptz) RETURNS integer LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE month timestamp := date_trunc('month', now() AT TIME ZONE 'UTC'); name text; part text; made integer := 0;
+BEGIN
+    PERFORM pg_advisory_xact_lock(7172);
+    WHILE month < upto AT TIME ZONE 'UTC' LOOP
+        FOREACH name IN ARRAY ARRAY['journal', 'transfer', 'note', 'refusal', 'standing'] LOOP
+            part := name || to_char(month, '_YYYY_MM');
+            CONTINUE WHEN to_regclass('ledger.' || part) IS NOT NULL;
+            EXECUTE format('CREATE TABLE ledger.%I PARTITION OF ledger.%I FOR VALUES FROM (%L) TO (%L)', part, name,
+                           ledger.id_at(month AT TIME ZONE 'UTC'), ledger.id_at((month + interval '1 month') AT TIME ZONE 'UTC'));
+            EXECUTE format('CREATE TRIGGER "L2 never emptied" BEFORE TRUNCATE ON ledger.%I EXECUTE FUNCTION ledger.written_once()', part);
+            made := made + 1;
+        END LOOP;
+        month := month + interval '1 month';
+    END LOOP;
+    RETURN made;
+END $$;
+
 CREATE FUNCTION ledger.written_once() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'L2: ledger.% is written once; % is refused', TG_TABLE_NAME, TG_OP;
@@ -164,6 +183,8 @@ BEGIN
         EXECUTE format('CREATE TRIGGER "L2 never emptied" BEFORE TRUNCATE ON ledger.%I EXECUTE FUNCTION ledger.written_once()', name);
     END LOOP;
 END $$;
+
+SELECT ledger.grow(now() + interval '3 months');
 
 -- Lock books for a batch, in their order, and read what decides it: heads, accounts, keys, holds.  A later statement of a volatile function
 -- sees what was committed while an earlier one waited; that is why this is one.
@@ -410,5 +431,5 @@ GRANT USAGE ON SCHEMA ledger TO guilder_app;
 GRANT SELECT ON ledger.head, ledger.account, ledger.journal, ledger.transfer, ledger.note, ledger.refusal, ledger.key, ledger.hold,
                 ledger.standing, ledger.seal, ledger.closing, ledger.balance, ledger.line TO guilder_app;
 GRANT INSERT ON ledger.posting TO guilder_app;
-REVOKE ALL ON FUNCTION ledger.lock, ledger.open, ledger.move_holds, ledger.decide, ledger.seal_next FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION ledger.lock, ledger.open, ledger.seal_next TO guilder_app;
+REVOKE ALL ON FUNCTION ledger.lock, ledger.open, ledger.move_holds, ledger.decide, ledger.seal_next, ledger.grow FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger.lock, ledger.open, ledger.seal_next, ledger.grow TO guilder_app;
