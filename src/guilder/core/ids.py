@@ -12,7 +12,7 @@ are no secrets.
 import os
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from uuid import UUID
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -34,13 +34,29 @@ _tails = _random()
 os.register_at_fork(after_in_child=lambda: globals().update(_tails=_random()))
 
 
+def use(made: Callable[[bytes], UUID]) -> None:
+    """Have ids made by `made` from their 16 bytes.  The database's driver has UUIDs of its own, which are UUIDs like any other, but are
+    made, compared and sent in a fifth of the time."""
+    global _made
+    _made = made
+
+
+def _made(bytes: bytes) -> UUID:
+    return UUID(bytes=bytes)
+
+
+def of_int(n: int) -> UUID:
+    """The id of a number."""
+    return _made(n.to_bytes(16, "big"))
+
+
 def new_id() -> UUID:
     """A fresh UUIDv7."""
     ns = time.time_ns()
     ms, rest = divmod(ns, 1_000_000)
     fraction = rest * 4096 // 1_000_000
     tail = next(_tails) & 0x3FFF_FFFF_FFFF_FFFF
-    return UUID(int=(ms & 0xFFFF_FFFF_FFFF) << 80 | 0x7 << 76 | fraction << 64 | 0x2 << 62 | tail)
+    return of_int((ms & 0xFFFF_FFFF_FFFF) << 80 | 0x7 << 76 | fraction << 64 | 0x2 << 62 | tail)
 
 
 def text(id: UUID) -> str:
@@ -60,7 +76,7 @@ def parse(value: str) -> UUID | None:
         if digit is None:
             return None
         n = n << 5 | digit
-    return UUID(int=n) if n >> 128 == 0 else None
+    return of_int(n) if n >> 128 == 0 else None
 
 
 def show(prefix: str, id: UUID) -> str:

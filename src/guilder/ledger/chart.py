@@ -102,4 +102,4 @@ def exchange_result(asset: str) -> Account:
 def _account_id(book_id: UUID, code: str, asset: str) -> UUID:
     name = book_id.bytes + code.encode() + b"\0" + asset.encode()
     n = int.from_bytes(hashlib.blake2b(name, digest_size=16, person=b"guilder account").digest(), "big")
-    return UUID(int=n & ~(0xF << 76) & ~(0x3 << 62) | 0x8 << 76 | 0x2 << 62)  # a UUIDv8: made of a hash
+    return ids.of_int(n & ~(0xF << 76) & ~(0x3 << 62) | 0x8 << 76 | 0x2 << 62)  # a UUIDv8: made of a hash

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from guilder.core import ids
 from guilder.core.amount import INT64
 from guilder.core.check import never
 from guilder.ledger.chart import Account
@@ -116,7 +117,7 @@ def _enter(
     book: Book, journal: Journal, digest: bytes, entries: list[Entry], refused: Code | None, units: tuple[int, ...] = ()
 ) -> Posted:
     book.last += 1
-    id = UUID(int=book.last)
+    id = ids.of_int(book.last)
     book.keys[journal.key] = (id, digest, refused)
     entries.append(Entry(id, journal, digest, refused, units))
     return Posted(Code.CREATED, id) if refused is None else Posted(refused)

@@ -105,7 +105,7 @@ async def _open(tx: Tx, missing: Sequence[tuple[UUID, Account, UUID]], last: int
         [account.asset for _, account, _ in missing],
         [r.normal for r in rules],
         [r.floor for r in rules],
-        UUID(int=max(last + 1, ids.new_id().int)),
+        ids.of_int(max(last + 1, ids.new_id().int)),
     )
 
 
@@ -131,7 +131,7 @@ def _write(tx: Tx, books: dict[UUID, Book], entries: Sequence[Entry]) -> None:
             transfers.append(
                 (j.book_id, e.id, n, t.kind, accounts[t.debit].id, credit, t.debit.asset, units, t.hold, t.expires_at)
             )
-    heads = [(id, UUID(int=books[id].last)) for id in sorted(changed)]
+    heads = [(id, ids.of_int(books[id].last)) for id in sorted(changed)]
     tx.write(Q.post, *_columns(heads), journals, keys, transfers, refusals, notes, decisions)
 
 

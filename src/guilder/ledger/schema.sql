@@ -225,7 +225,7 @@ SELECT NULL::uuid[] AS books, NULL::uuid[] AS heads, -- each book's newest id af
 CREATE FUNCTION ledger.write() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     befores uuid[]; -- each book's newest id until now
-    done bigint; moved bigint;
+    written bigint; done bigint; moved bigint; holds boolean;
 BEGIN
     SELECT array_agg(h.id ORDER BY w.n) INTO befores
       FROM (SELECT h.book_id, h.id FROM ledger.head h WHERE h.book_id = ANY (NEW.books) ORDER BY h.book_id FOR NO KEY UPDATE) AS h
@@ -240,11 +240,7 @@ BEGIN
     SELECT j.* FROM unnest(NEW.journals) AS j, unnest(NEW.books, befores, NEW.heads) AS b (book_id, before, head)
      WHERE j.book_id = b.book_id AND j.id > b.before AND j.id <= b.head;
     GET DIAGNOSTICS done = ROW_COUNT;
-    INSERT INTO ledger.transfer
-    SELECT t.* FROM unnest(NEW.transfers) AS t, unnest(NEW.books, befores, NEW.heads) AS b (book_id, before, head)
-     WHERE t.book_id = b.book_id AND t.journal_id > b.before AND t.journal_id <= b.head;
-    GET DIAGNOSTICS moved = ROW_COUNT;
-    IF done <> cardinality(NEW.journals) OR moved <> cardinality(NEW.transfers) THEN
+    IF done <> cardinality(NEW.journals) THEN
         RAISE EXCEPTION 'L2: a batch writes after what is in its book, and nowhere else';
     END IF;
     IF cardinality(NEW.keys) <> cardinality(NEW.journals) + cardinality(NEW.refusals) THEN
@@ -255,14 +251,19 @@ BEGIN
     INSERT INTO ledger.note SELECT n.* FROM unnest(NEW.notes) AS n;
 
     -- Each account once, by its sum: no row is updated twice in a transaction.
-    WITH ends AS (
-        SELECT t.book_id, t.debit_id AS id, t.asset,
-               sum(CASE WHEN t.kind IN ('move', 'capture') THEN -t.units ELSE 0 END) AS balance,
-               sum(CASE t.kind WHEN 'move' THEN 0 WHEN 'hold' THEN t.units ELSE -t.units END) AS held
-          FROM unnest(NEW.transfers) AS t GROUP BY 1, 2, 3
+    WITH wrote AS (
+        INSERT INTO ledger.transfer
+        SELECT t.* FROM unnest(NEW.transfers) AS t, unnest(NEW.books, befores, NEW.heads) AS b (book_id, before, head)
+         WHERE t.book_id = b.book_id AND t.journal_id > b.before AND t.journal_id <= b.head
+        RETURNING book_id, kind, debit_id, credit_id, asset, units),
+    ends AS (
+        SELECT w.book_id, w.debit_id AS id, w.asset,
+               sum(CASE WHEN w.kind IN ('move', 'capture') THEN -w.units ELSE 0 END) AS balance,
+               sum(CASE w.kind WHEN 'move' THEN 0 WHEN 'hold' THEN w.units ELSE -w.units END) AS held
+          FROM wrote w GROUP BY 1, 2, 3
          UNION ALL
-        SELECT t.book_id, t.credit_id, t.asset, sum(t.units), 0
-          FROM unnest(NEW.transfers) AS t WHERE t.credit_id IS NOT NULL GROUP BY 1, 2, 3),
+        SELECT w.book_id, w.credit_id, w.asset, sum(w.units), 0
+          FROM wrote w WHERE w.credit_id IS NOT NULL GROUP BY 1, 2, 3),
     sums AS (SELECT book_id, id, asset, sum(balance) AS balance, sum(held) AS held FROM ends GROUP BY 1, 2, 3),
     changed AS (
         UPDATE ledger.account a SET balance = a.balance + s.balance, held = a.held + s.held
@@ -272,12 +273,16 @@ BEGIN
         INSERT INTO ledger.standing
         SELECT c.book_id, c.id, b.head, c.balance, c.held FROM changed c JOIN unnest(NEW.books, NEW.heads) AS b (book_id, head) USING (book_id)
         RETURNING 1)
-    SELECT (SELECT count(*) FROM sums), (SELECT count(*) FROM stood) INTO moved, done;
+    SELECT (SELECT count(*) FROM wrote), (SELECT bool_or(w.kind <> 'move') FROM wrote w), (SELECT count(*) FROM sums), (SELECT count(*) FROM stood)
+      INTO written, holds, moved, done;
+    IF written <> cardinality(NEW.transfers) THEN
+        RAISE EXCEPTION 'L2: a batch writes after what is in its book, and nowhere else';
+    END IF;
     IF done <> moved THEN
         RAISE EXCEPTION 'L1: an end of a transfer is missing, closed, or of another asset';
     END IF;
 
-    IF EXISTS (SELECT FROM unnest(NEW.transfers) AS t WHERE t.hold_id IS NOT NULL) THEN
+    IF holds THEN
         PERFORM ledger.move_holds(NEW.transfers);
     END IF;
     IF cardinality(NEW.decisions) > 0 THEN

@@ -29,12 +29,14 @@ from functools import cache
 from typing import Any, TypeVar
 
 import asyncpg
+from asyncpg.pgproto.pgproto import UUID
 
 from guilder.core import ids
 from guilder.core.check import must
 from guilder.core.errors import Busy, Unknown
 from guilder.platform.sql import Query, load, together
 
+ids.use(UUID)
 Q = load(__package__)
 T = TypeVar("T")
 log = logging.getLogger("guilder.db")
