@@ -103,7 +103,7 @@ async def test_a_hold_that_expired_is_not_captured_and_the_sweep_gives_it_back_o
     assert [p.code for p in refused] == ["hold_expired"]
     assert [await expire_due(db, late), await expire_due(db, late)] == [1, 0]
 
-    row = await db.row(
+    [row] = await db.rows(
         Query("h", "SELECT balance, held FROM ledger.account WHERE book_id = $1 AND code = 'surplus'"), book
     )
     assert (row["balance"], row["held"]) == (70, 0)

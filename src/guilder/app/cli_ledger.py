@@ -1,6 +1,7 @@
 """The command line of the book: `guilder ledger verify | head | trial-balance | statement | close | import`."""
 
 import asyncio
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -168,3 +169,39 @@ def close(
         table.add_row(str(r["code"]), str(r["asset"]), *units)
     out.print(table)
     out.print(f"{period} is closed." if code == "created" else f"{period} was closed before.")
+
+
+@app.command("import")
+def import_(
+    of: BookId,
+    file: Annotated[
+        typer.FileText,
+        typer.Argument(help="CSV: key,debit,credit,asset,units[,effective_at,group,description]; - reads stdin."),
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be answered; post nothing.")] = False,
+    env: EnvName = "test",
+) -> None:
+    """Post journals from a CSV file.  A file can be taken in again: what is in the book says exists.  Ends with 1 if one is refused."""
+    from guilder.ledger.take_in import read, take_in, try_out
+    from guilder.platform import context
+
+    async def work(rt: "Env") -> list[tuple[str, str, str]]:
+        with context.use(context.mint(book_id=book(of), actor="cli", env=env)):
+            journals = read(book(of), file)
+            posted = await (try_out if dry_run else take_in)(rt.db, journals)
+        return [
+            (j.key.partition(":")[2], p.code.value, p.was.value if p.was else "")
+            for j, p in zip(journals, posted, strict=True)
+        ]
+
+    answers = in_env(env, work)
+    counts = Counter(code for _, code, _ in answers)
+    refused = [a for a in answers if a[1] not in {"created", "exists"}]
+    table = Table("key", "answer", "because")
+    for row in refused[:50]:
+        table.add_row(*row)
+    if refused:
+        out.print(table)
+    said = ", ".join(f"{n} {code}" for code, n in counts.most_common()) or "no journals"
+    out.print(f"{'Tried, nothing posted' if dry_run else 'Posted'}: {said}.")
+    raise typer.Exit(1 if refused else 0)
