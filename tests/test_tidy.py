@@ -34,6 +34,7 @@ WITHOUT_BOOK = {  # tables whose primary key does not begin with book_id, and wh
     "platform.runner": "one row per process, of no book",
     "platform.outbox": "work to be done, gone when it is",
     "platform.job": "work to be done, named by kind and key",
+    "platform.auditor": "two rows: how far each pass over all books has come",
     "payments.channel_ref": "a side table: a channel's number is unique per channel account, whatever the book",
     "reconciliation.channel_day": "one row per channel account and day",
     "schema_version.applied": "one row per database",

@@ -1,4 +1,4 @@
-"""The command line: `guilder up | demo | doctor | merchants | channels | keys | ledger | reconcile | reset`."""
+"""The command line: `guilder up | demo | doctor | merchants | channels | keys | ledger | reconcile | audit | reset`."""
 
 import asyncio
 import sys
@@ -264,6 +264,30 @@ def keys_revoke(key: str) -> None:
 
     _in_world(lambda w: w.control.transact(lambda tx: keys.revoke(tx, _read("key", key))))
     out.print(f"{key} is revoked.")
+
+
+@app.command()
+def audit(env: Annotated[str, typer.Option(help="The environment.")] = "test") -> None:
+    """Hold everything that is stored against everything else, as the worker does all day.  Ends with 1 if something does not agree."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from guilder.app import domains
+    from guilder.platform.audit import everything
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("events")
+        drift = _in_world(
+            lambda world: everything(
+                _env(world, env).db,
+                domains.AUDITS,
+                lambda done, total: progress.update(task, completed=done, total=total),
+            )
+        )
+    for d in drift:
+        out.print(f"[red]{d.audit}[/red] {d.subject}: {d.fault}; expected {d.expected}, found {d.found}")
+    out.print(f"{len(drift)} do not agree." if drift else f"All agree, by {len(domains.AUDITS)} audits.")
+    raise typer.Exit(1 if drift else 0)
 
 
 def _in_world(work: "Callable[[World], Awaitable[T]]") -> T:

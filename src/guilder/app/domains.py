@@ -2,13 +2,17 @@
 
 from guilder import cashier, notify
 from guilder.ledger import api as ledger_api
+from guilder.ledger import audits as ledger_audits
 from guilder.ledger import jobs as ledger_jobs
 from guilder.merchants import api as merchants_api
 from guilder.merchants import events as merchants_events
+from guilder.notify import audits as notify_audits
 from guilder.notify import events as notify_events
 from guilder.payments import api_balance, api_intents, api_methods, api_refunds, sweep
+from guilder.payments import audits as payments_audits
 from guilder.payments import events as payments_events
-from guilder.platform import housekeeping
+from guilder.platform import audit, housekeeping
+from guilder.platform.audit import Audit
 from guilder.platform.jobs import Kind, Loop
 from guilder.platform.outbox import Subscription, Witness
 from guilder.platform.web import Resource, Route
@@ -30,8 +34,9 @@ RESOURCES: tuple[Resource, ...] = (
 )  # fmt: skip
 SUBSCRIPTIONS: tuple[Subscription, ...] = (*cashier.SUBSCRIPTIONS,)
 WITNESSES: tuple[Witness, ...] = (*notify.WITNESSES,)
+AUDITS: tuple[Audit, ...] = (*audit.OWN, *ledger_audits.AUDITS, *payments_audits.AUDITS, *notify_audits.AUDITS)
 LOOPS: tuple[Loop, ...] = (
-    *ledger_jobs.LOOPS, *sweep.LOOPS, *reconciliation_jobs.LOOPS, *notify.LOOPS, *housekeeping.LOOPS,
+    *ledger_jobs.LOOPS, *sweep.LOOPS, *reconciliation_jobs.LOOPS, *notify.LOOPS, *housekeeping.LOOPS, *audit.loops(AUDITS),
 )  # fmt: skip
 KINDS: tuple[Kind, ...] = reconciliation_jobs.KINDS
 EVENTS: dict[str, str] = {

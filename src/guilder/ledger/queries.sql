@@ -320,3 +320,78 @@ SELECT * FROM (
         ON p.book_id = k.book_id AND p.until = k.until AND p.account_id = k.account_id
      WHERE (k.debits, k.credits, k.balance, k.journal_id) IS DISTINCT FROM (p.debits, p.credits, p.balance, p.journal_id)
      LIMIT 100) AS closings
+
+-- name: touched_journals
+SELECT j.book_id, j.id
+  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS w (book_id, after, upto)
+  JOIN ledger.journal j ON j.book_id = w.book_id AND j.id > w.after AND j.id <= w.upto
+ UNION
+SELECT t.book_id, t.journal_id
+  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS w (book_id, after, upto)
+  JOIN ledger.transfer t ON t.book_id = w.book_id AND t.journal_id > w.after AND t.journal_id <= w.upto
+
+-- name: audit_journals
+-- Each journal has its key, and is what its digest says (model.Journal.digest).
+SELECT k.book_id, 'journal' AS kind, k.id,
+       CASE WHEN j.id IS NULL THEN 'transfers have no journal' WHEN y.id IS NULL THEN 'its key does not lead to it'
+            ELSE 'its transfers are not those that were posted' END AS fault,
+       encode(y.digest, 'hex') AS expected, concat_ws(' ', j.key, j.rule, l.units) AS found
+  FROM unnest($1::uuid[], $2::uuid[]) AS k (book_id, id)
+  LEFT JOIN ledger.journal j ON j.book_id = k.book_id AND j.id = k.id
+  LEFT JOIN ledger.key y ON y.book_id = j.book_id AND y.key = j.key AND y.id = j.id AND y.refused IS NULL
+ CROSS JOIN LATERAL (
+       SELECT string_agg(convert_to(t.kind, 'UTF8') || '\x00' || convert_to(d.code, 'UTF8') || '\x00' || convert_to(t.asset, 'UTF8') || '\x00'
+                         || convert_to(coalesce(c.code, ''), 'UTF8') || '\x00' || convert_to(coalesce(c.asset, ''), 'UTF8') || '\x00'
+                         || convert_to(coalesce(t.hold_id::text, ''), 'UTF8') || '\x0a', '' ORDER BY t.line) AS lines,
+              string_agg(CASE WHEN t.kind IN ('rest', 'expire') THEN '*' ELSE t.units::text END, ',' ORDER BY t.line) AS units
+         FROM ledger.transfer t
+         JOIN ledger.account d ON d.book_id = t.book_id AND d.id = t.debit_id
+         LEFT JOIN ledger.account c ON c.book_id = t.book_id AND c.id = t.credit_id
+        WHERE t.book_id = k.book_id AND t.journal_id = k.id) l
+ WHERE y.digest IS DISTINCT FROM
+       substr(sha256(convert_to(j.rule, 'UTF8') || '\x0a' || l.lines), 1, 16) || substr(sha256(convert_to(l.units, 'UTF8')), 1, 8)
+    OR y.digest IS NULL
+
+-- name: audit_balances
+-- From where an account stood before these journals their transfers lead to each standing since, and it stands where the last one says.
+-- The journals are all that their books have between two milliseconds, and no batch is cut by one.
+WITH ends AS (
+    SELECT t.book_id, n.id, t.journal_id AS at, n.balance, n.held, k.first, k.last
+      FROM (SELECT k.*, first_value(k.id) OVER book AS first, last_value(k.id) OVER book AS last
+              FROM unnest($1::uuid[], $2::uuid[]) AS k (book_id, id)
+            WINDOW book AS (PARTITION BY k.book_id ORDER BY k.id ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)) AS k
+      JOIN ledger.transfer t ON t.book_id = k.book_id AND t.journal_id = k.id
+     CROSS JOIN LATERAL (VALUES
+           (t.debit_id, CASE WHEN t.kind IN ('move', 'capture') THEN -t.units ELSE 0 END,
+            CASE t.kind WHEN 'move' THEN 0 WHEN 'hold' THEN t.units ELSE -t.units END),
+           (t.credit_id, t.units, 0)) AS n (id, balance, held)
+     WHERE n.id IS NOT NULL),
+touched AS (
+    SELECT book_id, id, ledger.id_at(uuid_extract_timestamp(first)) AS after, ledger.id_at(uuid_extract_timestamp(last) + interval '1 ms') AS upto
+      FROM ends GROUP BY book_id, id, first, last),
+course AS (
+    SELECT book_id, id, stood, sum(balance) OVER past AS balance, sum(held) OVER past AS held, stood_balance, stood_held
+      FROM (SELECT book_id, id, at, false AS stood, balance, held, NULL::bigint AS stood_balance, NULL::bigint AS stood_held FROM ends
+             UNION ALL
+            SELECT w.book_id, w.id, w.after, false, s.balance, s.held, NULL, NULL
+              FROM touched w CROSS JOIN LATERAL (
+                   SELECT s.balance, s.held FROM ledger.standing s
+                    WHERE s.book_id = w.book_id AND s.account_id = w.id AND s.id < w.after ORDER BY s.id DESC LIMIT 1) s
+             UNION ALL
+            SELECT w.book_id, w.id, s.id, true, 0, 0, s.balance, s.held
+              FROM touched w JOIN ledger.standing s ON s.book_id = w.book_id AND s.account_id = w.id AND s.id >= w.after AND s.id < w.upto) AS step
+    WINDOW past AS (PARTITION BY book_id, id ORDER BY at, stood))
+SELECT DISTINCT book_id, 'account' AS kind, id, 'its transfers do not lead from one standing to the next' AS fault,
+       first_value(concat_ws(' ', balance, 'held', held)) OVER account AS expected,
+       first_value(concat_ws(' ', stood_balance, 'held', stood_held)) OVER account AS found
+  FROM course
+ WHERE stood AND (balance, held) IS DISTINCT FROM (stood_balance, stood_held)
+WINDOW account AS (PARTITION BY book_id, id)
+ UNION ALL
+SELECT w.book_id, 'account', w.id, 'it is not where its last batch left it',
+       concat_ws(' ', s.balance, 'held', s.held), concat_ws(' ', a.code, a.balance, 'held', a.held)
+  FROM touched w
+  LEFT JOIN ledger.account a ON a.book_id = w.book_id AND a.id = w.id
+  LEFT JOIN LATERAL (SELECT s.balance, s.held FROM ledger.standing s
+                      WHERE s.book_id = w.book_id AND s.account_id = w.id ORDER BY s.id DESC LIMIT 1) s ON true
+ WHERE (a.balance, a.held) IS DISTINCT FROM (s.balance, s.held)

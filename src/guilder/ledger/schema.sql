@@ -432,9 +432,16 @@ SELECT j.book_id, j.id AS journal_id, j.key, j.rule, j.about, j.at, j.root_id, t
   JOIN ledger.account d ON d.book_id = t.book_id AND d.id = t.debit_id
   LEFT JOIN ledger.account c ON c.book_id = t.book_id AND c.id = t.credit_id;
 
+-- What a key has in the book, and what key a journal has: found from either end.
+CREATE VIEW ledger.booked AS
+SELECT k.book_id, k.key, j.id AS journal_id, j.rule, j.about, t.line, t.asset, t.units
+  FROM ledger.key k
+  JOIN ledger.journal j ON j.book_id = k.book_id AND j.id = k.id AND j.key = k.key
+  JOIN ledger.transfer t ON t.book_id = j.book_id AND t.journal_id = j.id;
+
 GRANT USAGE ON SCHEMA ledger TO guilder_app;
 GRANT SELECT ON ledger.head, ledger.account, ledger.journal, ledger.transfer, ledger.note, ledger.refusal, ledger.key, ledger.hold,
-                ledger.standing, ledger.seal, ledger.closing, ledger.balance, ledger.line TO guilder_app;
+                ledger.standing, ledger.seal, ledger.closing, ledger.balance, ledger.line, ledger.booked TO guilder_app;
 GRANT INSERT ON ledger.posting TO guilder_app;
 REVOKE ALL ON FUNCTION ledger.lock, ledger.open, ledger.move_holds, ledger.decide, ledger.seal_next, ledger.grow FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ledger.lock, ledger.open, ledger.seal_next, ledger.grow TO guilder_app;

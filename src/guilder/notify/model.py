@@ -30,6 +30,7 @@ class Endpoint:
     reason: str | None = None
     failing_since: datetime | None = None
     version: int = 0
+    changed_at: datetime | None = None  # PostgreSQL keeps it
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,7 @@ SELECT e.* FROM notify.endpoint e
 UPDATE notify.endpoint e
    SET url = n.url, enabled_events = string_to_array(n.enabled_events, ' '), description = n.description, metadata = n.metadata,
        secret = n.secret, old_secret = n.old_secret, old_until = n.old_until, status = n.status, reason = n.reason,
-       failing_since = n.failing_since, version = n.version
+       failing_since = n.failing_since, version = n.version, changed_at = now()
   FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::bytea[],
               $9::timestamptz[], $10::text[], $11::text[], $12::timestamptz[], $13::int[])
        AS n (book_id, id, url, enabled_events, description, metadata, secret, old_secret, old_until, status, reason,
@@ -192,3 +192,17 @@ DELETE FROM notify.delivery
                                                               AND t.event_id = d.event_id)
         LIMIT $2)
 RETURNING 1
+
+-- name: audit_deliveries
+-- An event has its delivery to each endpoint that wants it.  An endpoint is judged from a minute after its last change: an event that was
+-- being said then saw it as it was before.  Deliveries older than $4 days may be forgotten.
+WITH said AS MATERIALIZED ( -- by its window, before anything else is known of its book
+    SELECT v.*
+      FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS w (book_id, after, upto)
+      JOIN platform.said v ON v.book_id = w.book_id AND v.id > w.after AND v.id <= w.upto)
+SELECT v.book_id, 'evt' AS kind, v.id, 'an endpoint wants it, and there is no delivery' AS fault, v.type || ' to ' || e.id AS expected, 'none' AS found
+  FROM said v
+  JOIN notify.endpoint e ON e.book_id = v.book_id AND e.status = 'enabled' AND e.enabled_events && ARRAY['*', v.type]
+                        AND e.changed_at < v.created_at - interval '1 minute'
+  LEFT JOIN notify.delivery d ON d.book_id = v.book_id AND d.endpoint_id = e.id AND d.event_id = v.id
+ WHERE d.event_id IS NULL AND v.created_at > now() - make_interval(days => $4)

@@ -17,6 +17,7 @@ CREATE TABLE notify.endpoint (
     failing_since  timestamptz,                       -- N7; since then no try has succeeded
     version        integer     NOT NULL DEFAULT 0,    -- of the object, in events about it
     created_at     timestamptz NOT NULL,
+    changed_at     timestamptz NOT NULL DEFAULT now(), -- what it wants is so since then
     PRIMARY KEY (book_id, id)
 );
 

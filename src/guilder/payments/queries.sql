@@ -237,3 +237,175 @@ SELECT l.journal_id AS id, l.rule, l.at, l.asset, sum(CASE WHEN l.credit = 'paya
  WHERE l.book_id = $1 AND (l.debit = 'payable' OR l.credit = 'payable') AND l.credit IS NOT NULL
    AND l.journal_id = $2
  GROUP BY l.journal_id, l.rule, l.at, l.asset, c.id, l.about
+
+-- name: touched_payments
+-- Payments of which something was made or moved in these windows.
+WITH w AS (SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS w (book_id, after, upto)),
+moved AS (
+    SELECT DISTINCT h.book_id, h.kind, h.about AS id
+      FROM w JOIN payments.history h ON h.book_id = w.book_id AND h.id > w.after AND h.id <= w.upto)
+SELECT i.book_id, i.id FROM w JOIN payments.intent i ON i.book_id = w.book_id AND i.id > w.after AND i.id <= w.upto
+ UNION
+SELECT a.book_id, a.intent_id FROM w JOIN payments.attempt a ON a.book_id = w.book_id AND a.id > w.after AND a.id <= w.upto
+ UNION
+SELECT c.book_id, c.intent_id FROM w JOIN payments.charge c ON c.book_id = w.book_id AND c.id > w.after AND c.id <= w.upto
+ UNION
+SELECT r.book_id, r.intent_id FROM w JOIN payments.refund r ON r.book_id = w.book_id AND r.id > w.after AND r.id <= w.upto
+ UNION
+SELECT book_id, id FROM moved WHERE kind = 'intent'
+ UNION
+SELECT a.book_id, a.intent_id FROM moved m JOIN payments.attempt a ON a.book_id = m.book_id AND a.id = m.id WHERE m.kind = 'attempt'
+ UNION
+SELECT r.book_id, r.intent_id FROM moved m JOIN payments.refund r ON r.book_id = m.book_id AND r.id = m.id WHERE m.kind = 'refund'
+
+-- name: touched_attempts
+SELECT a.book_id, a.id, a.id AS about
+  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS w (book_id, after, upto)
+  JOIN payments.attempt a ON a.book_id = w.book_id AND a.id > w.after AND a.id <= w.upto
+ UNION
+SELECT h.book_id, h.about, h.about
+  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS w (book_id, after, upto)
+  JOIN payments.history h ON h.book_id = w.book_id AND h.id > w.after AND h.id <= w.upto AND h.kind = 'attempt'
+
+-- name: audit_paid
+-- An attempt that collected has its journal, of its amount; any other has none.
+SELECT a.book_id, 'at' AS kind, a.id,
+       'the journal ' || v.rule || CASE WHEN b.key IS NULL THEN ' is missing' WHEN v.wanted THEN ' is of something else' ELSE ' should not be' END AS fault,
+       CASE WHEN v.wanted THEN a.amount || ' ' || a.currency ELSE 'none' END || ', it is ' || a.state AS expected,
+       coalesce(b.rule || ' ' || b.units || ' ' || b.asset, 'none') AS found
+  FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS k (book_id, id, shown)
+  JOIN payments.attempt a ON a.book_id = k.book_id AND a.id = k.id
+  LEFT JOIN payments.charge c ON c.intent_id = a.intent_id AND c.book_id = a.book_id AND c.attempt_id = a.id AND a.state = 'surplus'
+ CROSS JOIN LATERAL (VALUES ('charge', a.state = 'succeeded'), ('surplus', a.state = 'surplus'), ('surplus_accepted', c.id IS NOT NULL)) AS v (rule, wanted)
+  LEFT JOIN ledger.booked b ON b.book_id = k.book_id AND b.key = v.rule || ':' || k.shown
+ WHERE CASE WHEN v.wanted THEN (b.rule, b.about, b.units, b.asset) IS DISTINCT FROM (v.rule, a.id, a.amount, a.currency) ELSE b.key IS NOT NULL END
+
+-- name: touched_refunds
+SELECT r.book_id, r.id, r.id AS about
+  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS w (book_id, after, upto)
+  JOIN payments.refund r ON r.book_id = w.book_id AND r.id > w.after AND r.id <= w.upto
+ UNION
+SELECT h.book_id, h.about, h.about
+  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS w (book_id, after, upto)
+  JOIN payments.history h ON h.book_id = w.book_id AND h.id > w.after AND h.id <= w.upto AND h.kind = 'refund'
+
+-- name: audit_given_back
+-- A refund that is done has its journal, of its amount; any other has none.
+SELECT r.book_id, 're' AS kind, r.id,
+       'the journal ' || v.rule || CASE WHEN b.key IS NULL THEN ' is missing' WHEN v.wanted THEN ' is of something else' ELSE ' should not be' END AS fault,
+       CASE WHEN v.wanted THEN r.amount || ' ' || r.currency ELSE 'none' END || ', it is ' || r.state AS expected,
+       coalesce(b.rule || ' ' || b.units || ' ' || b.asset, 'none') AS found
+  FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS k (book_id, id, shown)
+  JOIN payments.refund r ON r.book_id = k.book_id AND r.id = k.id
+ CROSS JOIN LATERAL (VALUES ('refund', r.state = 'succeeded' AND r.charge_id IS NOT NULL),
+                            ('surplus_refund', r.state = 'succeeded' AND r.charge_id IS NULL)) AS v (rule, wanted)
+  LEFT JOIN ledger.booked b ON b.book_id = k.book_id AND b.key = v.rule || ':' || k.shown
+ WHERE CASE WHEN v.wanted THEN (b.rule, b.about, b.units, b.asset) IS DISTINCT FROM (v.rule, r.id, r.amount, r.currency) ELSE b.key IS NOT NULL END
+
+-- name: posted_journals
+SELECT DISTINCT b.book_id, b.journal_id AS id, b.about
+  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS w (book_id, after, upto)
+ CROSS JOIN LATERAL (
+       SELECT * FROM ledger.booked b WHERE b.book_id = w.book_id AND b.journal_id > w.after AND b.journal_id <= w.upto OFFSET 0) b
+ WHERE b.rule IN ('charge', 'surplus', 'surplus_accepted', 'refund', 'surplus_refund')
+
+-- name: audit_booked
+-- Each journal of ours books an attempt or a refund that says so, under the one key that is its own.
+SELECT b.book_id, 'journal' AS kind, b.journal_id AS id, 'what it books is not so' AS fault,
+       b.rule || ':' || k.shown || ' ' || b.units || ' ' || b.asset AS expected,
+       b.key || ' ' || coalesce(a.state || ' ' || a.amount || ' ' || a.currency, r.state || ' ' || r.amount || ' ' || r.currency, 'nothing') AS found
+  FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS k (book_id, id, shown)
+  JOIN ledger.booked b ON b.book_id = k.book_id AND b.journal_id = k.id
+  LEFT JOIN payments.attempt a ON a.book_id = b.book_id AND a.id = CASE WHEN b.rule NOT IN ('refund', 'surplus_refund') THEN b.about END
+  LEFT JOIN payments.refund r ON r.book_id = b.book_id AND r.id = CASE WHEN b.rule IN ('refund', 'surplus_refund') THEN b.about END
+ WHERE b.key <> b.rule || ':' || k.shown
+    OR (coalesce(a.state, r.state), coalesce(a.amount, r.amount), coalesce(a.currency, r.currency), r.charge_id IS NULL) IS DISTINCT FROM
+       (CASE WHEN b.rule IN ('surplus', 'surplus_accepted') THEN 'surplus' ELSE 'succeeded' END, b.units, b.asset, b.rule <> 'refund')
+
+-- name: audit_charges
+-- A payment has one charge if and only if it succeeded: of its amount, and of an attempt of its own that was paid.
+SELECT k.book_id, 'pi' AS kind, k.id,
+       CASE WHEN i.id IS NULL THEN 'the payment is gone' WHEN c.id IS NULL THEN 'its charge is missing'
+            WHEN i.status <> 'succeeded' THEN 'it has a charge' ELSE 'its charge is of something else' END AS fault,
+       concat_ws(' ', i.status, i.amount, i.currency, i.charge_id) AS expected,
+       concat_ws(' ', c.id, c.amount, c.currency, 'of the attempt', a.state, a.amount, a.currency) AS found
+  FROM unnest($1::uuid[], $2::uuid[]) AS k (book_id, id)
+  LEFT JOIN payments.intent i ON i.book_id = k.book_id AND i.id = k.id
+  LEFT JOIN payments.charge c ON c.intent_id = k.id AND c.book_id = k.book_id
+  LEFT JOIN payments.attempt a ON a.book_id = c.book_id AND a.id = c.attempt_id
+ WHERE i.id IS NULL
+    OR (i.status = 'succeeded') <> (c.id IS NOT NULL)
+    OR i.charge_id IS DISTINCT FROM c.id
+    OR c.id IS NOT NULL AND (i.id, i.amount, i.currency, c.amount, c.currency, c.paid_at)
+                            IS DISTINCT FROM (a.intent_id, c.amount, c.currency, a.amount, a.currency, a.paid_at)
+
+-- name: audit_refunded
+SELECT c.book_id, 'ch' AS kind, c.id, 'it does not count its refunds' AS fault, s.sum || ' of ' || c.amount AS expected, c.refunded::text AS found
+  FROM unnest($1::uuid[], $2::uuid[]) AS k (book_id, id)
+  JOIN payments.charge c ON c.intent_id = k.id AND c.book_id = k.book_id
+ CROSS JOIN LATERAL (
+       SELECT coalesce(sum(r.amount), 0) AS sum FROM payments.refund r
+        WHERE r.intent_id = k.id AND r.book_id = k.book_id AND r.charge_id IS NOT NULL AND r.state <> 'failed') s
+ WHERE c.refunded <> s.sum OR c.refunded > c.amount
+
+-- name: audit_surplus
+-- A surplus was accepted or goes back, once; nothing else goes back without a charge.
+SELECT a.book_id, 'at' AS kind, a.id, 'a surplus goes back or is accepted, once' AS fault,
+       (a.state = 'surplus')::int::text AS expected, s.back || ' go back, ' || s.accepted || ' accepted' AS found
+  FROM unnest($1::uuid[], $2::uuid[]) AS k (book_id, id)
+  JOIN payments.attempt a ON a.intent_id = k.id AND a.book_id = k.book_id
+ CROSS JOIN LATERAL (
+       SELECT (SELECT count(*) FROM payments.refund r
+                WHERE r.intent_id = k.id AND r.book_id = k.book_id AND r.attempt_id = a.id AND r.charge_id IS NULL) AS back,
+              (SELECT count(*) FROM payments.charge c
+                WHERE c.intent_id = k.id AND c.book_id = k.book_id AND c.attempt_id = a.id AND a.state = 'surplus') AS accepted) s
+ WHERE s.back + s.accepted <> (a.state = 'surplus')::int
+
+-- name: audit_open
+-- What is open is asked about, and nothing else; what was paid says when.
+SELECT t.book_id, t.kind, t.id,
+       CASE WHEN t.open <> t.asked THEN 'what is open is asked about, and nothing else' ELSE 'what is done says when' END AS fault,
+       t.state AS expected, CASE WHEN t.asked THEN 'asked about' ELSE 'not asked about' END || CASE WHEN t.said THEN ', done' ELSE ', not done' END AS found
+  FROM (SELECT a.book_id, 'at' AS kind, a.id, a.state, a.state = ANY ($3::text[]) AS open, a.ask_at IS NOT NULL AS asked,
+               a.state IN ('succeeded', 'surplus') AS done, a.paid_at IS NOT NULL AS said
+          FROM unnest($1::uuid[], $2::uuid[]) AS k (book_id, id)
+          JOIN payments.attempt a ON a.intent_id = k.id AND a.book_id = k.book_id
+         UNION ALL
+        SELECT r.book_id, 're', r.id, r.state, r.state = ANY ($4::text[]), r.ask_at IS NOT NULL, r.state = 'succeeded', r.done_at IS NOT NULL
+          FROM unnest($1::uuid[], $2::uuid[]) AS k (book_id, id)
+          JOIN payments.refund r ON r.intent_id = k.id AND r.book_id = k.book_id) AS t
+ WHERE t.open <> t.asked OR t.done <> t.said
+
+-- name: audit_said
+-- An object's version is that of the last thing said of it, and how it ended was said.
+SELECT o.book_id, o.kind, o.id, CASE WHEN o.version <> s.last THEN 'its version is not that of its last event' ELSE 'its end was not said' END AS fault,
+       concat_ws(' ', 'version', o.version, o.wanted) AS expected, s.n || ' events, the last of version ' || s.last AS found
+  FROM (SELECT i.book_id, 'pi' AS kind, i.id, i.version,
+               CASE WHEN i.status IN ('succeeded', 'canceled') THEN 'payment_intent.' || i.status END AS wanted
+          FROM unnest($1::uuid[], $2::uuid[]) AS k (book_id, id)
+          JOIN payments.intent i ON i.book_id = k.book_id AND i.id = k.id
+         UNION ALL
+        SELECT c.book_id, 'ch', c.id, c.version, 'charge.succeeded'
+          FROM unnest($1::uuid[], $2::uuid[]) AS k (book_id, id)
+          JOIN payments.charge c ON c.intent_id = k.id AND c.book_id = k.book_id
+         UNION ALL
+        SELECT r.book_id, 're', r.id, r.version, CASE WHEN r.charge_id IS NOT NULL THEN CASE r.state WHEN 'succeeded' THEN 'refund.updated' WHEN 'failed' THEN 'refund.failed' END END
+          FROM unnest($1::uuid[], $2::uuid[]) AS k (book_id, id)
+          JOIN payments.refund r ON r.intent_id = k.id AND r.book_id = k.book_id) AS o
+ CROSS JOIN LATERAL (
+       SELECT count(*) AS n, coalesce(max(s.object_version), 0) AS last, bool_or(s.type = o.wanted) AS said
+         FROM platform.said s WHERE s.object_id = o.id AND s.book_id = o.book_id) s
+ WHERE o.version <> s.last OR o.wanted IS NOT NULL AND s.said IS NOT TRUE
+
+-- name: audit_moves
+-- Each move is one that its table has, and leads to where its thing stands now.  $4 has them: 'attempt unknown pending succeeded'.
+SELECT h.book_id, CASE h.kind WHEN 'intent' THEN 'pi' WHEN 'attempt' THEN 'at' ELSE 're' END AS kind, h.about AS id,
+       'it cannot have moved so, and stand where it stands' AS fault,
+       'moved from ' || coalesce(h.was, 'nothing') || ' to ' || h.became || ' by ' || h.door AS expected,
+       coalesce('it is ' || i.status, 'it is ' || a.state, 'it is ' || r.state, 'it is gone') AS found
+  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS w (book_id, after, upto)
+  JOIN payments.history h ON h.book_id = w.book_id AND h.id > w.after AND h.id <= w.upto
+  LEFT JOIN payments.intent i ON i.book_id = h.book_id AND i.id = CASE h.kind WHEN 'intent' THEN h.about END
+  LEFT JOIN payments.attempt a ON a.book_id = h.book_id AND a.id = CASE h.kind WHEN 'attempt' THEN h.about END
+  LEFT JOIN payments.refund r ON r.book_id = h.book_id AND r.id = CASE h.kind WHEN 'refund' THEN h.about END
+ WHERE NOT $4::jsonb ? (h.kind || ' ' || coalesce(h.was, 'nothing') || ' ' || h.became || ' ' || coalesce(i.status, a.state, r.state, 'nothing'))

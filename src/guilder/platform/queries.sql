@@ -203,3 +203,59 @@ SELECT coalesce(s.units, 0)::bigint AS used
 
 -- name: forget_takes
 SELECT platform.forget_takes($1, $2, $3)
+
+-- name: claim_audit
+-- The pass, if nobody has it for the moment; and until when everything that began to be written is there to be seen: some seconds ago, or
+-- when the oldest transaction began, but one that lasts for $4 is not waited for.
+UPDATE platform.auditor
+   SET run_at = now() + make_interval(secs => $2)
+ WHERE name = $1 AND run_at <= now()
+RETURNING book_id, id,
+          least(now() - make_interval(secs => $3),
+                (SELECT min(a.xact_start) FROM pg_stat_activity a
+                  WHERE a.datname = current_database() AND a.xact_start > now() - make_interval(secs => $4))) AS horizon
+
+-- name: keep_audit
+UPDATE platform.auditor
+   SET book_id = $2, id = $3, run_at = now() + make_interval(secs => $4), done_at = CASE WHEN $5 THEN now() ELSE done_at END
+ WHERE name = $1
+
+-- name: measure_audits
+SELECT name, id, done_at FROM platform.auditor
+
+-- name: count_open_cases
+SELECT count(*) FROM platform.case WHERE kind = $1 AND state = 'open'
+
+-- name: list_books
+-- Every book of which something was said: one probe of the index each.
+WITH RECURSIVE book AS (
+    (SELECT book_id FROM platform.event ORDER BY book_id LIMIT 1)
+    UNION ALL
+    SELECT n.book_id FROM book b CROSS JOIN LATERAL (
+           SELECT e.book_id FROM platform.event e WHERE e.book_id > b.book_id ORDER BY e.book_id LIMIT 1) n
+)
+SELECT book_id FROM book
+
+-- name: next_events
+-- The next $3 events of the walk: the last of each book, and how many there are.
+SELECT DISTINCT ON (book_id) book_id, id, count(*) OVER () AS n
+  FROM (SELECT book_id, id FROM platform.event WHERE (book_id, id) > ($1, $2) ORDER BY book_id, id LIMIT $3) AS next
+ ORDER BY book_id, id DESC
+
+-- name: count_events
+SELECT count(*) FROM platform.event
+
+-- name: audit_events
+-- Each version of an object is said once, and after the one before it.
+SELECT e.book_id, 'evt' AS kind, e.id,
+       CASE WHEN s.same <> 1 THEN 'a version of its object is said more than once' ELSE 'the version before it was never said' END AS fault,
+       'one event of each version of ' || e.object_id AS expected,
+       e.type || ' of version ' || e.object_version || ': ' || s.same || ' of it, ' || s.before || ' of the one before' AS found
+  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS w (book_id, after, upto)
+  JOIN platform.event e ON e.book_id = w.book_id AND e.id > w.after AND e.id <= w.upto
+ CROSS JOIN LATERAL (
+       SELECT count(*) FILTER (WHERE s.object_version = e.object_version) AS same,
+              count(*) FILTER (WHERE s.object_version < e.object_version) AS before
+         FROM platform.event s
+        WHERE s.object_id = e.object_id AND s.book_id = e.book_id AND s.object_version BETWEEN e.object_version - 1 AND e.object_version) s
+ WHERE s.same <> 1 OR s.before <> CASE e.object_version WHEN 1 THEN 0 ELSE 1 END

@@ -52,8 +52,13 @@ CREATE TABLE platform.event (
     created_at      timestamptz NOT NULL,
     PRIMARY KEY (book_id, id)
 );
+CREATE INDEX event_object ON platform.event (object_id, object_version); -- the auditor: an object's events have no gaps
 CREATE TRIGGER written_once BEFORE UPDATE OR DELETE ON platform.event
    FOR EACH ROW EXECUTE FUNCTION platform.refuse_change();
+
+-- What was said of an object, without what it looked like.
+CREATE VIEW platform.said AS
+SELECT book_id, id, type, object_id, object_version, created_at FROM platform.event;
 
 -- Which subscriber has yet to hear of which event.  Rows go when it has.
 CREATE TABLE platform.outbox (
@@ -288,6 +293,16 @@ BEGIN
     RETURN gone + coalesce(cardinality(books), 0);
 END $$;
 
+-- How far the passes of the auditor have come.  run_at is schedule and lease in one: whoever dies while looking is followed after it.
+CREATE TABLE platform.auditor (
+    name    text        PRIMARY KEY,            -- 'fresh': follows the present; 'full': walks everything, and begins again
+    book_id uuid        NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000', -- where the walk is
+    id      uuid        NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000', -- rows up to this were looked at
+    run_at  timestamptz NOT NULL DEFAULT now(),
+    done_at timestamptz                         -- when the last walk ended
+);
+INSERT INTO platform.auditor (name) VALUES ('fresh'), ('full');
+
 GRANT USAGE ON SCHEMA platform TO guilder_app;
 GRANT SELECT, INSERT, DELETE ON platform.commit_mark TO guilder_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON platform.runner, platform.answer, platform.outbox, platform.job TO guilder_app;
@@ -297,3 +312,5 @@ GRANT SELECT, INSERT, DELETE ON platform.counter, platform.take, platform.tally 
 GRANT UPDATE (window_s, crowded, forget_at) ON platform.counter TO guilder_app;
 GRANT UPDATE (expires_at) ON platform.take TO guilder_app;
 GRANT UPDATE (units) ON platform.tally TO guilder_app;
+GRANT SELECT ON platform.said TO guilder_app;
+GRANT SELECT, UPDATE ON platform.auditor TO guilder_app;
