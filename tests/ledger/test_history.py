@@ -168,6 +168,23 @@ async def test_L8_a_closed_period_refuses_and_its_balances_stay(db: Database) ->
     assert await db.transact(sweep) == []
 
 
+async def test_L8_what_has_happened_is_booked_on_the_first_open_instant(db: Database) -> None:
+    """A payment that is told late: its money is there, whatever was closed meanwhile."""
+    book, now = ids.new_id(), clock.now()
+    until = now - timedelta(days=1)
+    await db.transact(lambda tx: close_period(tx, book, until))
+    late = structs.replace(dated("late", 5, until - timedelta(days=3), book), carried=True)
+    ahead = structs.replace(dated("ahead", 5, now + timedelta(days=9), book), carried=True)
+
+    assert await posted(db, late, ahead, late) == ["created", "created", "exists"]
+
+    rows = await db.rows(
+        sql("SELECT key, at FROM ledger.journal WHERE book_id = $1 AND rule = 'charge' ORDER BY key"), book
+    )
+    assert rows[1]["at"] == until and now < rows[0]["at"] < now + timedelta(days=2)
+    assert await db.transact(sweep) == []
+
+
 async def test_L8_a_period_is_closed_once_when_it_is_over_and_never_opened(db: Database) -> None:
     book, now = ids.new_id(), clock.now()
     close = lambda at: db.transact(lambda tx: close_period(tx, book, at))  # noqa: E731

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pytest
 
@@ -11,6 +12,7 @@ from guilder import notify
 from guilder.app import domains
 from guilder.channels.model import State
 from guilder.core import clock, ids
+from guilder.ledger.closing import close_period
 from guilder.notify.endpoints import create_many
 from guilder.notify.model import Endpoint
 from guilder.payments import cancel, confirm, record, refund
@@ -93,7 +95,7 @@ async def shop(place: Place, db: Database) -> AsyncIterator[Shop]:
 
 
 async def live(d: Desk) -> None:
-    """Paid and refunded, in part and in vain; paid too late, given back and accepted; declined; canceled; open."""
+    """Paid and refunded, in part and in vain; paid too late, given back and accepted; declined; canceled; open; yesterday closed."""
 
     async def hear(attempt: Attempt, *states: State) -> None:
         for state in states:
@@ -126,6 +128,7 @@ async def live(d: Desk) -> None:
     await hear(begun.attempt, State.SUCCEEDED)
     _, attempt = await d.confirmed(1100)
     await hear(attempt, State.PENDING)
+    await d.db.transact(lambda tx: close_period(tx, d.book, clock.now() - timedelta(days=1)))
 
 
 async def test_a_sound_book_keeps_it_silent(shop: Shop) -> None:

@@ -15,8 +15,8 @@ from guilder.core.exchange import Exchange, HttpCall, HttpReply, NotSent, Silenc
 from guilder.platform import context
 from guilder.platform.batch import Lane, Limits
 from guilder.platform.db import Database, Tx
-from guilder.platform.environment import JOURNAL, Env
-from guilder.platform.wire import NOTE_S, About, Wire, write_messages
+from guilder.platform.environment import Env
+from guilder.platform.wire import About, Wire, write_messages
 from place import Place
 
 pytest_plugins = ["database"]
@@ -124,8 +124,8 @@ async def wire(env: Env) -> Wire:
     return env.wire
 
 
-async def journal(place: Place, what: About) -> list[dict[str, Any]]:
-    await asyncio.sleep(3 * NOTE_S)  # replies wait for company
+async def journal(wire: Wire, place: Place, what: About) -> list[dict[str, Any]]:
+    await wire.settle()  # replies wait for company
     return await place.fetch(
         "SELECT * FROM platform.wire_message WHERE about = $1 ORDER BY at, direction DESC", what.about
     )
@@ -230,7 +230,7 @@ async def test_a_call_is_journaled_before_it_is_sent(wire: Wire, env: Env, place
         with context.use(context.carry_on(root)):
             asking = asyncio.create_task(wire.carry_out(ask(HttpCall("POST", url, body=b"{}")), what))
         await arrived.wait()
-        [out] = await journal(place, what)
+        [out] = await journal(wire, place, what)
         assert (out["direction"], out["method"], out["url"], out["body"], out["root_id"]) == (
             "out",
             "POST",
@@ -240,8 +240,7 @@ async def test_a_call_is_journaled_before_it_is_sent(wire: Wire, env: Env, place
         )
         go.set()
         await asking
-    await env.lane(JOURNAL).idle()
-    _, reply = await journal(place, what)
+    _, reply = await journal(wire, place, what)
     assert (reply["direction"], reply["status"], reply["outcome"], reply["body"]) == ("in", 200, "reply", b"ok")
     assert (reply["exchange_id"], reply["root_id"]) == (out["exchange_id"], root)
 
@@ -250,9 +249,8 @@ async def test_faults_are_journaled_too(wire: Wire, env: Env, place: Place) -> N
     what = about()
     async with channel(hangs_up) as url:
         await wire.carry_out(ask(HttpCall("POST", url), HttpCall("POST", "http://127.0.0.1:1/")), what)
-    await env.lane(JOURNAL).idle()
 
-    assert [r["outcome"] for r in await journal(place, what) if r["direction"] == "in"] == ["silence", "not_sent"]
+    assert [r["outcome"] for r in await journal(wire, place, what) if r["direction"] == "in"] == ["silence", "not_sent"]
 
 
 async def test_no_secret_and_no_person_is_in_the_journal(wire: Wire, env: Env, place: Place) -> None:
@@ -266,11 +264,10 @@ async def test_no_secret_and_no_person_is_in_the_journal(wire: Wire, env: Env, p
     }
     async with channel(answering(reply_body, b"Set-Cookie: CANARY\r\n")) as url:
         await wire.carry_out(ask(HttpCall("POST", url + "?a=1&sign=CANARY&b=2", headers, call_body)), what)
-    await env.lane(JOURNAL).idle()
     form = b"gmt_create=2015&buyer_logon_id=159****5620&buyer_id=2088101117955611&total_amount=1.00"
     wire.hear(what, {"content-type": "application/x-www-form-urlencoded", "authorization": "CANARY"}, form, "stored")
 
-    kept = await journal(place, what)
+    kept = await journal(wire, place, what)
     text = repr(kept)
     for secret in ("CANARY", "oUpF8", "159****", "2088101117955611"):
         assert secret not in text
@@ -282,10 +279,9 @@ async def test_the_journal_keeps_the_beginning_of_a_long_body(wire: Wire, env: E
     what = about()
     async with channel(answering(b"x" * 200_000)) as url:
         [reply] = await wire.carry_out(ask(HttpCall("GET", url)), what)
-    await env.lane(JOURNAL).idle()
 
     assert isinstance(reply, HttpReply) and len(reply.body) == 200_000
-    assert len((await journal(place, what))[1]["body"]) == 65_536
+    assert len((await journal(wire, place, what))[1]["body"]) == 65_536
 
 
 async def test_nobody_is_called_inside_a_transaction(wire: Wire, env: Env) -> None:

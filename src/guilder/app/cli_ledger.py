@@ -11,7 +11,7 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from guilder.core import ids
 from guilder.core.amount import shown
@@ -52,6 +52,10 @@ def book(shown_id: str) -> UUID:
     if id is None:
         raise Invalid(f"{shown_id!r} is no book: say acct_… or ca_….")
     return id
+
+
+def _number(name: str) -> Column:
+    return Column(name, justify="right")
 
 
 @app.command()
@@ -107,9 +111,7 @@ def trial_balance(
 
     id = None if of is None else book(of)
     rows = in_env(env, lambda rt: read(rt.db, id))
-    table = Table("account", "asset", "accounts", "debit", "credit", "held")
-    for name in ("debit", "credit", "held"):
-        table.columns[["account", "asset", "accounts", "debit", "credit", "held"].index(name)].justify = "right"
+    table = Table("account", "asset", *map(_number, ("accounts", "debit", "credit", "held")))
     sums: dict[str, int] = {}
     for r in rows:
         sums[r["asset"]] = sums.get(r["asset"], 0) + int(r["balance"])
@@ -136,7 +138,13 @@ def statement(
     from guilder.ledger.history import statement as read
 
     rows = in_env(env, lambda rt: read(rt.db, book(of), Account(account, asset.upper()), since, until, limit=limit))
-    table = Table("booked", "moved", "journal", "with", "units", "balance", "held")
+    table = Table(
+        "booked",
+        "moved",
+        Column("journal", overflow="fold"),
+        Column("with", overflow="fold"),
+        *map(_number, ("units", "balance", "held")),
+    )
     for r in rows:
         units = (shown(int(r[c]), asset.upper()) for c in ("units", "balance", "held"))
         table.add_row(
@@ -163,7 +171,9 @@ def close(
     if code not in {"created", "exists"}:
         why = {"dated_ahead": "it is not over yet", "period_closed": "a later one is closed already"}.get(code, code)
         raise Invalid(f"{period} was not closed: {why} ({code}).")
-    table = Table("account", "asset", "opening", "debits", "credits", "closing")
+    table = Table(
+        Column("account", overflow="fold"), "asset", *map(_number, ("opening", "debits", "credits", "closing"))
+    )
     for r in rows:
         units = (shown(int(str(r[c])), str(r["asset"])) for c in ("opening", "debits", "credits", "balance"))
         table.add_row(str(r["code"]), str(r["asset"]), *units)
@@ -197,7 +207,7 @@ def import_(
     answers = in_env(env, work)
     counts = Counter(code for _, code, _ in answers)
     refused = [a for a in answers if a[1] not in {"created", "exists"}]
-    table = Table("key", "answer", "because")
+    table = Table(Column("key", overflow="fold"), "answer", "because")
     for row in refused[:50]:
         table.add_row(*row)
     if refused:

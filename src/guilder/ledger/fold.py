@@ -59,6 +59,7 @@ class Entry:
     digest: bytes
     refused: Code | None
     units: tuple[int, ...]  # of its transfers; what remained, where they say so
+    at: datetime  # when its money moved, as the book has it
 
 
 @dataclass(slots=True)
@@ -99,8 +100,8 @@ def _judge_one(book: Book, said: Said, now: datetime, entries: list[Entry]) -> t
         return _known(known, digest), None
     effect = apply(book, journal, now)
     if isinstance(effect, Code):
-        return _enter(book, journal, digest, entries, effect), None
-    return _enter(book, journal, digest, entries, None, effect.units), effect
+        return _enter(book, journal, digest, entries, now, effect), None
+    return _enter(book, journal, digest, entries, now, None, effect.units), effect
 
 
 def _known(known: tuple[UUID, bytes, Code | None], digest: bytes) -> Posted:
@@ -114,13 +115,28 @@ def _known(known: tuple[UUID, bytes, Code | None], digest: bytes) -> Posted:
 
 
 def _enter(
-    book: Book, journal: Journal, digest: bytes, entries: list[Entry], refused: Code | None, units: tuple[int, ...] = ()
+    book: Book,
+    journal: Journal,
+    digest: bytes,
+    entries: list[Entry],
+    now: datetime,
+    refused: Code | None,
+    units: tuple[int, ...] = (),
 ) -> Posted:
     book.last += 1
     id = ids.of_int(book.last)
     book.keys[journal.key] = (id, digest, refused)
-    entries.append(Entry(id, journal, digest, refused, units))
+    entries.append(Entry(id, journal, digest, refused, units, _dated(book, journal, now)))
     return Posted(Code.CREATED, id) if refused is None else Posted(refused)
+
+
+def _dated(book: Book, journal: Journal, now: datetime) -> datetime:
+    at = journal.at
+    if journal.carried:
+        at = min(at, now + AHEAD)
+        if book.open_from is not None and at < book.open_from:
+            at = book.open_from
+    return at
 
 
 def _judge_group(books: dict[UUID, Book], members: Sequence[Said], now: datetime, entries: list[Entry]) -> list[Posted]:
@@ -156,24 +172,25 @@ def _judge_group(books: dict[UUID, Book], members: Sequence[Said], now: datetime
             answers.append(Posted(Code.LINKED_REFUSED))
             fresh.discard(key)
         else:
-            answers.append(_refused_along(books[said[0].book_id], said, entries))
+            answers.append(_refused_along(books[said[0].book_id], said, now, entries))
     return answers
 
 
-def _refused_along(book: Book, said: Said, entries: list[Entry]) -> Posted:
+def _refused_along(book: Book, said: Said, now: datetime, entries: list[Entry]) -> Posted:
     journal, digest = said
     known = book.keys.get(journal.key)
     if known is not None:
         return _known(known, digest)
-    return _enter(book, journal, digest, entries, Code.LINKED_REFUSED)
+    return _enter(book, journal, digest, entries, now, Code.LINKED_REFUSED)
 
 
 def apply(book: Book, journal: Journal, now: datetime) -> Effect | Code:
     """Move the journal's units, or say why not and move nothing."""
-    if book.open_from is not None and journal.at < book.open_from:
-        return Code.PERIOD_CLOSED
-    if journal.at > now + AHEAD:
-        return Code.DATED_AHEAD
+    if not journal.carried:
+        if book.open_from is not None and journal.at < book.open_from:
+            return Code.PERIOD_CLOSED
+        if journal.at > now + AHEAD:
+            return Code.DATED_AHEAD
     if not journal.transfers:
         return _decide(book, journal, now) if journal.rule in DECISIONS else Code.NOTHING_MOVES
     if len(journal.transfers) == 1 and journal.transfers[0].hold is None:

@@ -28,7 +28,7 @@ async def expire_due(db: Database, now: datetime | None = None) -> int:
     journals = [
         Journal(
             r["book_id"], f"expire:{ids.text(r['id'])}", "hold_expired",
-            (expire(r["id"], Account(r["code"], r["asset"])),), r["id"], at, root,
+            (expire(r["id"], Account(r["code"], r["asset"])),), r["id"], at, root, carried=True,
         )
         for r in due
     ]  # fmt: skip

@@ -107,6 +107,7 @@ class Journal(msgspec.Struct, frozen=True):
     business_line: str = ""
     group: str | None = None  # journals next to each other with one group stand or fall together, across books too
     reverses: UUID | None = None  # the journal that it takes back
+    carried: bool = False  # what has happened is booked: dated in a closed period, on the first instant that is open
     note: str = ""  # JSON, kept beside the book
 
     def digest(self) -> bytes:

@@ -118,9 +118,9 @@ def _write(tx: Tx, books: dict[UUID, Book], entries: Sequence[Entry]) -> None:
         changed.add(j.book_id)
         keys.append((j.book_id, j.key, e.id, e.digest, e.refused))
         if e.refused is not None:
-            refusals.append((j.book_id, e.id, j.key, j.rule, e.refused, j.about, j.root_id, j.at))
+            refusals.append((j.book_id, e.id, j.key, j.rule, e.refused, j.about, j.root_id, e.at))
             continue
-        journals.append((j.book_id, e.id, j.key, j.rule, j.about, j.root_id, j.business_line, j.at, j.reverses))
+        journals.append((j.book_id, e.id, j.key, j.rule, j.about, j.root_id, j.business_line, e.at, j.reverses))
         if not j.transfers:
             decisions.append(e.id)
         if j.note:

@@ -349,7 +349,7 @@ SELECT k.book_id, 'journal' AS kind, k.id,
          LEFT JOIN ledger.account c ON c.book_id = t.book_id AND c.id = t.credit_id
         WHERE t.book_id = k.book_id AND t.journal_id = k.id) l
  WHERE y.digest IS DISTINCT FROM
-       substr(sha256(convert_to(j.rule, 'UTF8') || '\x0a' || l.lines), 1, 16) || substr(sha256(convert_to(l.units, 'UTF8')), 1, 8)
+       substr(sha256(convert_to(j.rule, 'UTF8') || '\x0a' || coalesce(l.lines, '')), 1, 16) || substr(sha256(convert_to(coalesce(l.units, ''), 'UTF8')), 1, 8)
     OR y.digest IS NULL
 
 -- name: audit_balances

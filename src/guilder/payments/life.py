@@ -475,7 +475,7 @@ def _book(
 ) -> None:
     scene.changes.journals.append(
         Journal(about.book_id, f"{rule}:{ids.text(about.id)}", rule, (Transfer(debit, credit, units),), about.id, at,
-                about.root_id, about.business_line)
+                about.root_id, about.business_line, carried=True)
     )  # fmt: skip
 
 

@@ -85,10 +85,14 @@ class Wire:
 
     async def close(self) -> None:
         """Journal what was heard last, and close the connections."""
-        self._keep_notes()
-        await self._journal.idle()
+        await self.settle()
         if self._session is not None:
             await self._session.close()
+
+    async def settle(self) -> None:
+        """Wait until everything heard so far is journaled."""
+        self._keep_notes()
+        await self._journal.idle()
 
     async def carry_out(self, exchange: Exchange[T], about: About) -> T:
         """Drive `exchange` to its end.  Raises only what the adapter raises."""
