@@ -13,6 +13,7 @@ import os
 import struct
 import time
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from uuid import UUID
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -59,6 +60,7 @@ def new_id() -> UUID:
     return of_int((ms & 0xFFFF_FFFF_FFFF) << 80 | 0x7 << 76 | fraction << 64 | 0x2 << 62 | tail)
 
 
+@lru_cache(maxsize=8192)  # one payment's ids are shown again and again: in answers, events, keys, journals
 def text(id: UUID) -> str:
     """The 26 characters of `id`, without a prefix."""
     n = id.int

@@ -18,6 +18,7 @@ Two passes, of one worker each, whichever is free.
 Cost.   A look takes one statement for each audit and each kind of subject, and one probe of an index for each book and table.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -43,7 +44,11 @@ KIND = "drift"
 EVERY_S = 10  # between two looks at what is new
 BEHIND_S = 5  # what is older is there to be seen, unless its transaction is still open ...
 WAIT_S = 25  # ... and for that a look waits so long; what takes longer is left to the full pass
-STRIDE_MS = 60_000  # the most that one look takes in, after the worker has been away
+STRIDE_MS = (
+    60_000  # the most that one look takes in, after the worker has been away; less, if that takes longer than ...
+)
+LOOK_S = 0.1  # ... this: whoever pays meanwhile should not feel it
+BREATH = 4  # times as long as it took is rested before the next look at what is behind
 SLICE = 5000  # events of a slice of the full pass
 SHARE = 0.01  # of the time, for each pass
 REST_S = 60  # between two full passes, at least
@@ -100,6 +105,17 @@ class Drift:
         return Case(self.book_id, KIND, f"{self.audit}: {self.subject}", self.fault, evidence)
 
 
+@dataclass(slots=True)
+class Stride:
+    """How much one look takes in: as much as LOOK_S allows, by what the last one took."""
+
+    ms: int = EVERY_S * 1000
+
+    def took(self, seconds: float) -> None:
+        """Take in more next time, or less."""
+        self.ms = max(500, min(STRIDE_MS, int(self.ms * min(2.0, LOOK_S / max(seconds, 0.001)))))
+
+
 OWN = (Audit("G10 events have no gaps", None, Q.audit_events),)
 
 
@@ -125,23 +141,32 @@ def _columns(rows: Sequence[Row]) -> list[list[Any]]:
     return [list(c) for c in columns[:2]] + [[ids.text(id) for id in c] for c in columns[2:]]
 
 
-async def look(rt: Env, audits: Sequence[Audit], behind_s: float = BEHIND_S) -> int:
+async def look(rt: Env, audits: Sequence[Audit], behind_s: float = BEHIND_S, stride: Stride | None = None) -> int:
     """Compare what is new, if it is time to and nobody else does; 1 if there is more."""
+    stride = stride or Stride(STRIDE_MS)
     begun = time.monotonic()
     row = await rt.db.row(Q.claim_audit, "fresh", LEASE_S, behind_s, WAIT_S)
     if row is None:
         return 0
     now_ms = int(row["horizon"].timestamp() * 1000)
     after_ms = (row["id"].int >> 80) or now_ms - STRIDE_MS
-    upto_ms = max(after_ms, min(now_ms, after_ms + STRIDE_MS))
+    upto_ms = max(after_ms, min(now_ms, after_ms + stride.ms))
     books = [r["book_id"] for r in await rt.db.rows(Q.list_books)]
     drift = await compare(rt.db, audits, [Window(b, _at(after_ms), _at(upto_ms)) for b in books])
     behind = upto_ms < now_ms
     took_s = time.monotonic() - begun
-    await _keep(
-        rt, "fresh", drift, (NEVER, _at(upto_ms)), 0 if behind else max(EVERY_S, min(took_s / SHARE, WAIT_S)), took_s
-    )
+    rest_s = 0 if behind else max(EVERY_S, min(took_s / SHARE, WAIT_S))
+    await _keep(rt, "fresh", drift, (NEVER, _at(upto_ms)), rest_s, took_s)
+    stride.took(took_s)
     return int(behind)
+
+
+async def _look_with_ease(rt: Env, audits: Sequence[Audit], strides: dict[str, Stride]) -> int:
+    begun = time.monotonic()
+    behind = await look(rt, audits, stride=strides.setdefault(rt.name, Stride()))
+    if behind:
+        await asyncio.sleep(BREATH * (time.monotonic() - begun))
+    return behind
 
 
 async def walk(rt: Env, audits: Sequence[Audit]) -> int:
@@ -227,7 +252,7 @@ async def measure(rt: Env) -> int:
 def loops(audits: Sequence[Audit]) -> tuple[Loop, ...]:
     """What the worker does with the audits of all domains."""
     return (
-        Loop("audit.fresh", 2, partial(look, audits=audits), full=1),
+        Loop("audit.fresh", 2, partial(_look_with_ease, audits=audits, strides={}), full=1),
         Loop("audit.full", 1, partial(walk, audits=audits)),
         Loop("audit.measure", 5, measure),
     )
