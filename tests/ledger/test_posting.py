@@ -105,7 +105,7 @@ INSERT INTO ledger.posting (books, heads, journals, keys, transfers, refusals, n
 SELECT ARRAY[b.book], ARRAY[b.head],
        ARRAY[ROW(b.book, b.id, 'forged', 'forged', b.id, b.id, '', now(), NULL)::ledger.journal],
        ARRAY[ROW(b.book, {key}, b.id, '', NULL)::ledger.key],
-       ARRAY[ROW(b.book, b.id, 0, '{kind}', {debit}, {credit}, '{asset}', {units}, NULL, NULL)::ledger.transfer], '{{}}', '{{}}', '{{}}'
+       ARRAY[ROW(b.book, b.id, 0, '{kind}', {debit}, {credit}, '{asset}', {units}, NULL, NULL)::ledger.transfer], '{{}}', {notes}, '{{}}'
   FROM (SELECT $1::uuid AS book, {id} AS id, {head} AS head,
                (SELECT id FROM ledger.account WHERE book_id = $1 AND code = 'payable') AS due,
                (SELECT id FROM ledger.account WHERE book_id = $1 AND code = 'surplus') AS floored) AS b
@@ -128,6 +128,7 @@ LATER = "'ffffffff-ffff-7fff-bfff-ffffffffffff'::uuid"
         ({"id": "'01900000-0000-7000-8000-000000000000'::uuid"}, "L2: a batch writes after"),
         ({"key": "'1'"}, "L5 one key"),
         ({"key": "NULL"}, "null value"),
+        ({"notes": "ARRAY[(SELECT ROW(j.book_id, j.id, 'forged')::ledger.note FROM ledger.journal j LIMIT 1)]"}, "L2: a batch writes after"),
         ({"head": "'01900000-0000-7000-8000-000000000000'::uuid"}, "a batch comes after"),
     ],
 )  # fmt: skip
@@ -148,6 +149,7 @@ async def test_L1_not_even_sql_of_the_application_unbalances_a_book(
         "id": LATER,
         "head": LATER,
         "key": "'forged'",
+        "notes": "'{}'",
     }
     async with place.connect("app") as app:
         with pytest.raises(asyncpg.PostgresError, match=message):

@@ -157,6 +157,7 @@ CREATE FUNCTION ledger.grow(upto timestamptz) RETURNS integer LANGUAGE plpgsql V
 DECLARE month timestamp := date_trunc('month', now() AT TIME ZONE 'UTC'); name text; part text; made integer := 0;
 BEGIN
     PERFORM pg_advisory_xact_lock(7172);
+    upto := least(upto, now() + interval '1 year'); -- nobody needs more, and each costs
     WHILE month < upto AT TIME ZONE 'UTC' LOOP
         FOREACH name IN ARRAY ARRAY['journal', 'transfer', 'note', 'refusal', 'standing'] LOOP
             part := name || to_char(month, '_YYYY_MM');
@@ -246,9 +247,21 @@ BEGIN
     IF cardinality(NEW.keys) <> cardinality(NEW.journals) + cardinality(NEW.refusals) THEN
         RAISE EXCEPTION 'L5: every journal and every refusal has its key';
     END IF;
-    INSERT INTO ledger.key SELECT k.* FROM unnest(NEW.keys) AS k;
-    INSERT INTO ledger.refusal SELECT r.* FROM unnest(NEW.refusals) AS r;
-    INSERT INTO ledger.note SELECT n.* FROM unnest(NEW.notes) AS n;
+    INSERT INTO ledger.key
+    SELECT k.* FROM unnest(NEW.keys) AS k, unnest(NEW.books, befores, NEW.heads) AS b (book_id, before, head)
+     WHERE k.book_id = b.book_id AND k.id > b.before AND k.id <= b.head;
+    GET DIAGNOSTICS written = ROW_COUNT;
+    INSERT INTO ledger.refusal
+    SELECT r.* FROM unnest(NEW.refusals) AS r, unnest(NEW.books, befores, NEW.heads) AS b (book_id, before, head)
+     WHERE r.book_id = b.book_id AND r.id > b.before AND r.id <= b.head;
+    GET DIAGNOSTICS moved = ROW_COUNT;
+    INSERT INTO ledger.note
+    SELECT n.* FROM unnest(NEW.notes) AS n, unnest(NEW.books, befores, NEW.heads) AS b (book_id, before, head)
+     WHERE n.book_id = b.book_id AND n.journal_id > b.before AND n.journal_id <= b.head;
+    GET DIAGNOSTICS done = ROW_COUNT;
+    IF written <> cardinality(NEW.keys) OR moved <> cardinality(NEW.refusals) OR done <> cardinality(NEW.notes) THEN
+        RAISE EXCEPTION 'L2: a batch writes after what is in its book, and nowhere else';
+    END IF;
 
     -- Each account once, by its sum: no row is updated twice in a transaction.
     WITH wrote AS (

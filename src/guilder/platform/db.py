@@ -30,6 +30,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 from asyncpg.pgproto.pgproto import UUID
+from asyncpg.protocol import protocol
 
 from guilder.core import ids
 from guilder.core.check import must
@@ -42,6 +43,11 @@ T = TypeVar("T")
 log = logging.getLogger("guilder.db")
 
 Row = asyncpg.Record
+
+# The driver asks three abstract classes about every element of every array, an interpreted call each: a twentieth of a payment.  What we
+# send are lists, of values and of rows (tuples), and these are told apart by their types.
+for _asked, _kinds in {"IterableABC": (list, tuple), "SizedABC": (list, tuple), "MappingABC": dict}.items():
+    setattr(protocol, _asked, _kinds)
 
 LOCK_TIMEOUT_MS = 2000
 # Hot statements find a batch's rows by key.  On tables that were empty when they were first planned PostgreSQL would rather read the whole

@@ -324,7 +324,8 @@ class _Run:
             if asked.done() and asked.result():
                 return True
             if not ended.done():
-                self.say(f"{child.name} was not ready after {READY_WITHIN_S:.0f} s")
+                why = "ended before it was ready" if asked.done() else f"was not ready after {READY_WITHIN_S:.0f} s"
+                self.say(f"{child.name} {why}")
                 process.kill()
             return False
         finally:
