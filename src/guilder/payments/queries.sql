@@ -259,13 +259,15 @@ SELECT a.book_id, a.intent_id FROM moved m JOIN payments.attempt a ON a.book_id 
 SELECT r.book_id, r.intent_id FROM moved m JOIN payments.refund r ON r.book_id = m.book_id AND r.id = m.id WHERE m.kind = 'refund'
 
 -- name: touched_attempts
+-- Moves first by their window, then by their kind: a plan that looks for the kind first reads all of a book.
 SELECT a.book_id, a.id, a.id AS about
   FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS w (book_id, after, upto)
   JOIN payments.attempt a ON a.book_id = w.book_id AND a.id > w.after AND a.id <= w.upto
  UNION
 SELECT h.book_id, h.about, h.about
   FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS w (book_id, after, upto)
-  JOIN payments.history h ON h.book_id = w.book_id AND h.id > w.after AND h.id <= w.upto AND h.kind = 'attempt'
+ CROSS JOIN LATERAL (SELECT * FROM payments.history h WHERE h.book_id = w.book_id AND h.id > w.after AND h.id <= w.upto OFFSET 0) AS h
+ WHERE h.kind = 'attempt'
 
 -- name: audit_paid
 -- An attempt that collected has its journal, of its amount; any other has none.
@@ -287,7 +289,8 @@ SELECT r.book_id, r.id, r.id AS about
  UNION
 SELECT h.book_id, h.about, h.about
   FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS w (book_id, after, upto)
-  JOIN payments.history h ON h.book_id = w.book_id AND h.id > w.after AND h.id <= w.upto AND h.kind = 'refund'
+ CROSS JOIN LATERAL (SELECT * FROM payments.history h WHERE h.book_id = w.book_id AND h.id > w.after AND h.id <= w.upto OFFSET 0) AS h
+ WHERE h.kind = 'refund'
 
 -- name: audit_given_back
 -- A refund that is done has its journal, of its amount; any other has none.
