@@ -42,7 +42,8 @@ SHOPS = {"zh-CN": "云上茶舍", "en-US": "Harbour & Pine"}
 async def violations(page: Page) -> list[str]:
     """What axe finds on a page when its motion has ended; no rule is disabled."""
     await page.evaluate(
-        "() => Promise.all(document.getAnimations().filter(a => a.effect.getTiming().iterations === 1).map(a => a.finished))"
+        # Settled: what the page has taken away meanwhile ends by being called off.
+        "() => Promise.allSettled(document.getAnimations().filter(a => a.effect.getTiming().iterations === 1).map(a => a.finished))"
     )
     if not await page.evaluate("() => 'axe' in window"):
         await page.evaluate(AXE)  # past the page's own policy
