@@ -13,7 +13,7 @@ from book import book as page_of
 from book import page, shown
 from guilder.core import clock, ids
 from guilder.core.errors import Invalid, NotFound
-from guilder.ledger import Transfer, capture, hold, post, release, sweep
+from guilder.ledger import Posted, Transfer, capture, hold, post, release, sweep
 from guilder.ledger.closing import close_account, close_period, closings, end_of, in_period
 from guilder.ledger.history import balance_at, effective_balance_at, reverse, statement, trial_balance
 from guilder.platform.db import Database
@@ -187,7 +187,9 @@ async def test_L8_what_has_happened_is_booked_on_the_first_open_instant(db: Data
 
 async def test_L8_a_period_is_closed_once_when_it_is_over_and_never_opened(db: Database) -> None:
     book, now = ids.new_id(), clock.now()
-    close = lambda at: db.transact(lambda tx: close_period(tx, book, at))  # noqa: E731
+
+    async def close(at: datetime) -> Posted:
+        return await db.transact(lambda tx: close_period(tx, book, at))
 
     assert (await close(now + timedelta(hours=1))).code == "dated_ahead"
     assert (await close(now - timedelta(days=1))).code == "created", "an empty book is closed like any other"

@@ -31,6 +31,9 @@ BEGIN = "UPDATE platform.auditor SET run_at = now(), book_id = '00000000-0000-00
 PRESENT = "UPDATE platform.auditor SET run_at = now(), id = (lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint + 1), 12, '0') || repeat('0', 20))::uuid WHERE name = 'fresh'"
 
 
+GUARDED = ("ledger.journal", "ledger.transfer", "ledger.standing", "ledger.key", "platform.event", "payments.history")
+
+
 @dataclass
 class Shop:
     """A book in which every end that a payment can have was reached."""
@@ -41,25 +44,11 @@ class Shop:
     async def plant(self, sql: str) -> None:
         """As the owner of the schemas, around every guard."""
         async with self.place.owner() as connection, connection.transaction():
-            for table in (
-                "ledger.journal",
-                "ledger.transfer",
-                "ledger.standing",
-                "ledger.key",
-                "platform.event",
-                "payments.history",
-            ):
+            for table in GUARDED:
                 await connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
             done = await connection.execute(sql.replace("$book", f"'{self.desk.book}'"))
             assert int(done.split()[-1]) > 0, "something was planted"
-            for table in (
-                "ledger.journal",
-                "ledger.transfer",
-                "ledger.standing",
-                "ledger.key",
-                "platform.event",
-                "payments.history",
-            ):
+            for table in GUARDED:
                 await connection.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
 
     async def cases(self) -> list[str]:

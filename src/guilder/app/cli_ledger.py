@@ -94,11 +94,8 @@ def head(env: EnvName = "test") -> None:
     """Print the end of every book's chain of seals, as JSON: keep it elsewhere, and `verify --against` it later."""
     from guilder.ledger import seal
 
-    async def work(rt: "Env") -> dict[str, dict[str, object]]:
-        await seal.seal(rt.db)
-        return await seal.head(rt.db)
-
-    typer.echo(msgspec.json.format(msgspec.json.encode(in_env(env, work))).decode())
+    kept = in_env(env, lambda rt: seal.head(rt.db))
+    typer.echo(msgspec.json.format(msgspec.json.encode(kept)).decode())
 
 
 @app.command("trial-balance")

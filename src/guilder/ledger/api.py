@@ -19,7 +19,7 @@ from guilder.ledger.own import open_own
 from guilder.ledger.posting import post
 from guilder.ledger.present import LedgerAccount, LedgerJournal, Posting, StatementLine
 from guilder.platform import context
-from guilder.platform.db import Tx
+from guilder.platform.db import Row, Tx
 from guilder.platform.once import once
 from guilder.platform.sql import load, walked
 from guilder.platform.web import Answer, Call, Listing, ListParams, Params, Refusals, UnixTime, id_of, listing, route
@@ -167,7 +167,7 @@ async def list_ledger_accounts(call: Call, query: ListAccounts) -> Listing[Ledge
     """List the accounts of your book, those of the chart too, by their ids."""
     who, page = call.principal, query.page
     older, newer, *_ = cursor(page, "la")
-    rows = await who.env.db.rows(walked(Q.list_own_accounts, page.ascending), who.book_id, older, newer, page.limit + 1)
+    rows = await who.env.db.rows(walked(Q.page_accounts, page.ascending), who.book_id, older, newer, page.limit + 1)
     return listing(call, turn(page, rows), lambda r: present.account(r, livemode=who.env.livemode))
 
 
@@ -181,12 +181,7 @@ async def list_ledger_accounts(call: Call, query: ListAccounts) -> Listing[Ledge
 )
 async def retrieve_ledger_account(call: Call, query: Retrieve) -> LedgerAccount:
     """Retrieve an account with its balance."""
-    row = await call.principal.env.db.row(
-        Q.find_account, call.principal.book_id, ids.read("la", call.path["ledger_account"])
-    )
-    if row is None:
-        raise NotFound(f"No such ledger account: '{call.path['ledger_account']}'", param="account")
-    return present.account(row, livemode=call.principal.env.livemode)
+    return present.account(await _found(call), livemode=call.principal.env.livemode)
 
 
 @route(
@@ -199,11 +194,11 @@ async def retrieve_ledger_account(call: Call, query: Retrieve) -> LedgerAccount:
 )
 async def list_ledger_lines(call: Call, query: ListLines) -> Listing[StatementLine]:
     """Read an account's statement: its lines with the balance after each, in the order in which they were booked."""
-    shown = await retrieve_ledger_account.handler(call, Retrieve())
+    row = await _found(call)
     page = query.page
     since, until = (None if at is None else clock.from_unix(at) for at in (page.created.since, page.created.until))
     after = None if page.after is None else _line_id(page.after)
-    account = Account(shown.code, shown.asset.upper())
+    account = Account(row["code"], row["asset"])
     rows = await statement(
         call.principal.env.db, call.principal.book_id, account, since, until, after=after, limit=page.limit + 1
     )  # fmt: skip
@@ -237,7 +232,7 @@ async def list_ledger_journals(call: Call, query: ListJournals) -> Listing[Ledge
         walked(Q.list_journals, page.ascending), who.book_id, older, newer, since, until, page.limit + 1
     )
     rows = await who.env.db.rows(Q.find_journals, who.book_id, [r["id"] for r in found])
-    lines: dict[UUID, list] = {}  # type: ignore[type-arg]
+    lines: dict[UUID, list[Row]] = {}
     for row in rows:
         lines.setdefault(row["journal_id"], []).append(row)
     return listing(call, turn(page, found), lambda r: present.journal(lines[r["id"]], livemode=who.env.livemode))
@@ -258,6 +253,15 @@ async def retrieve_ledger_journal(call: Call, query: Retrieve) -> LedgerJournal:
     if not rows:
         raise NotFound(f"No such journal: '{call.path['ledger_journal']}'", param="journal")
     return present.journal(rows, livemode=call.principal.env.livemode)
+
+
+async def _found(call: Call) -> Row:
+    """The account of the path."""
+    shown = call.path["ledger_account"]
+    row = await call.principal.env.db.row(Q.find_account, call.principal.book_id, ids.read("la", shown))
+    if row is None:
+        raise NotFound(f"No such ledger account: '{shown}'", param="account")
+    return row
 
 
 def _journal(book_id: UUID, said: JournalParams, now: datetime) -> Journal:

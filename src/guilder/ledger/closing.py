@@ -41,7 +41,6 @@ def end_of(period: str, zone: str) -> datetime:
 async def close_period(tx: Tx, book_id: UUID, until: datetime) -> Posted:
     """Close everything of a book that moved before `until`.  `dated_ahead` while the period is not over."""
     [posted] = await post(tx, [_decision(book_id, f"close:{until.timestamp():.0f}", "period_closed", book_id, until)])
-    await tx.flush()
     return posted
 
 

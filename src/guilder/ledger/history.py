@@ -5,10 +5,10 @@ Two times.  A journal is *booked* when it is written: its id tells, and balances
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from guilder.core import clock
+from guilder.core import clock, ids
 from guilder.core.errors import Invalid, NotFound
 from guilder.ledger.chart import Account
 from guilder.ledger.model import Journal, Posted, Transfer
@@ -20,6 +20,7 @@ from guilder.platform.sql import load
 Q = load(__package__)
 LOWEST = UUID(int=0)
 HIGHEST = UUID(int=(1 << 128) - 1)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,4 +105,4 @@ async def reverse(tx: Tx, book_id: UUID, journal_id: UUID, *, note: str = "") ->
 
 def first_id(at: datetime) -> UUID:
     """The lowest id of an instant."""
-    return UUID(int=int(at.timestamp() * 1000) << 80)
+    return ids.of_int((at - EPOCH) // timedelta(milliseconds=1) << 80)

@@ -32,7 +32,7 @@ async def grow(rt: Env) -> int:
 
 
 LOOPS = (
-    Loop("ledger.seal", 1.0, seal_books, full=seal.MOST_JOURNALS),
+    Loop("ledger.seal", 1.0, seal_books),
     Loop("ledger.grow", 3600.0, grow),
     Loop("ledger.expire", 5.0, expire_holds, full=holds.AT_ONCE),
 )

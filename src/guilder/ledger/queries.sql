@@ -15,8 +15,8 @@ SELECT h.book_id, h.id, a.code, a.asset
  ORDER BY h.expires_at LIMIT $2
 
 -- name: seal_books
--- Seal what is not, book by book, the one that waits longest first; how many entries, and since when what is left has been waiting.
-SELECT sum(ledger.seal_next(b.book_id, $1)) AS entries
+-- Seal what is not, book by book, the one that waits longest first; how many books and entries.
+SELECT count(*) AS books, coalesce(sum(ledger.seal_next(b.book_id, $1)), 0) AS entries
   FROM (SELECT h.book_id
           FROM ledger.head h
           LEFT JOIN LATERAL (SELECT s.last FROM ledger.seal s WHERE s.book_id = h.book_id ORDER BY s.n DESC LIMIT 1) AS s ON true
@@ -72,7 +72,7 @@ SELECT * FROM ledger.line WHERE book_id = $1 ORDER BY journal_id, line LIMIT 100
 -- name: find_account
 SELECT * FROM ledger.balance WHERE book_id = $1 AND id = $2
 
--- name: list_own_accounts
+-- name: page_accounts
 SELECT * FROM ledger.balance
  WHERE book_id = $1 AND ($2::uuid IS NULL OR id < $2) AND ($3::uuid IS NULL OR id > $3)
  ORDER BY id DESC LIMIT $4
@@ -201,15 +201,13 @@ SELECT * FROM (
       FROM ledger.journal j
       JOIN ledger.key k ON k.book_id = j.book_id AND k.key = j.key
       JOIN (SELECT t.book_id, t.journal_id,
-                   string_agg(convert_to(t.kind, 'UTF8') || '\x00' || convert_to(d.code, 'UTF8') || '\x00' || convert_to(t.asset, 'UTF8') || '\x00'
-                              || convert_to(coalesce(c.code, ''), 'UTF8') || '\x00' || convert_to(coalesce(c.asset, ''), 'UTF8') || '\x00'
-                              || convert_to(coalesce(t.hold_id::text, ''), 'UTF8') || '\x0a', '' ORDER BY t.line) AS lines,
+                   string_agg(ledger.said(t.kind, d.code, t.asset, c.code, c.asset, t.hold_id), '' ORDER BY t.line) AS lines,
                    string_agg(CASE WHEN t.kind IN ('rest', 'expire') THEN '*' ELSE t.units::text END, ',' ORDER BY t.line) AS units
               FROM ledger.transfer t
               JOIN ledger.account d ON d.book_id = t.book_id AND d.id = t.debit_id
               LEFT JOIN ledger.account c ON c.book_id = t.book_id AND c.id = t.credit_id
              GROUP BY t.book_id, t.journal_id) l ON l.book_id = j.book_id AND l.journal_id = j.id
-     WHERE k.digest <> substr(sha256(convert_to(j.rule, 'UTF8') || '\x0a' || l.lines), 1, 16) || substr(sha256(convert_to(l.units, 'UTF8')), 1, 8)
+     WHERE k.digest <> ledger.digest(j.rule, l.lines, l.units)
      LIMIT 100) AS changed
 
 -- name: sweep_L3
@@ -340,17 +338,13 @@ SELECT k.book_id, 'journal' AS kind, k.id,
   LEFT JOIN ledger.journal j ON j.book_id = k.book_id AND j.id = k.id
   LEFT JOIN ledger.key y ON y.book_id = j.book_id AND y.key = j.key AND y.id = j.id AND y.refused IS NULL
  CROSS JOIN LATERAL (
-       SELECT string_agg(convert_to(t.kind, 'UTF8') || '\x00' || convert_to(d.code, 'UTF8') || '\x00' || convert_to(t.asset, 'UTF8') || '\x00'
-                         || convert_to(coalesce(c.code, ''), 'UTF8') || '\x00' || convert_to(coalesce(c.asset, ''), 'UTF8') || '\x00'
-                         || convert_to(coalesce(t.hold_id::text, ''), 'UTF8') || '\x0a', '' ORDER BY t.line) AS lines,
-              string_agg(CASE WHEN t.kind IN ('rest', 'expire') THEN '*' ELSE t.units::text END, ',' ORDER BY t.line) AS units
+       SELECT string_agg(ledger.said(t.kind, d.code, t.asset, c.code, c.asset, t.hold_id), '' ORDER BY t.line) AS lines,
+                   string_agg(CASE WHEN t.kind IN ('rest', 'expire') THEN '*' ELSE t.units::text END, ',' ORDER BY t.line) AS units
          FROM ledger.transfer t
          JOIN ledger.account d ON d.book_id = t.book_id AND d.id = t.debit_id
          LEFT JOIN ledger.account c ON c.book_id = t.book_id AND c.id = t.credit_id
         WHERE t.book_id = k.book_id AND t.journal_id = k.id) l
- WHERE y.digest IS DISTINCT FROM
-       substr(sha256(convert_to(j.rule, 'UTF8') || '\x0a' || coalesce(l.lines, '')), 1, 16) || substr(sha256(convert_to(coalesce(l.units, ''), 'UTF8')), 1, 8)
-    OR y.digest IS NULL
+ WHERE y.digest IS DISTINCT FROM ledger.digest(j.rule, l.lines, l.units) OR y.digest IS NULL
 
 -- name: audit_balances
 -- From where an account stood before these journals their transfers lead to each standing since, and it stands where the last one says.

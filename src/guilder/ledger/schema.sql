@@ -362,6 +362,17 @@ RETURNS TABLE (account_id uuid, opening numeric, debits numeric, credits numeric
       FULL JOIN (SELECT k.account_id, k.balance FROM ledger.closing k WHERE k.book_id = book AND k.until = since) AS c ON c.account_id = m.account_id
 $$;
 
+-- What a journal says, as its digest has it (model.Journal.digest): the bytes of a line, and the digest of all.
+CREATE FUNCTION ledger.said(kind text, debit text, asset text, credit text, credit_asset text, hold uuid) RETURNS bytea LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT convert_to(kind, 'UTF8') || '\x00' || convert_to(debit, 'UTF8') || '\x00' || convert_to(asset, 'UTF8') || '\x00'
+           || convert_to(coalesce(credit, ''), 'UTF8') || '\x00' || convert_to(coalesce(credit_asset, ''), 'UTF8') || '\x00'
+           || convert_to(coalesce(hold::text, ''), 'UTF8') || '\x0a'
+$$;
+
+CREATE FUNCTION ledger.digest(rule text, lines bytea, units text) RETURNS bytea LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT substr(sha256(convert_to(rule, 'UTF8') || '\x0a' || coalesce(lines, '')), 1, 16) || substr(sha256(convert_to(coalesce(units, ''), 'UTF8')), 1, 8)
+$$;
+
 -- Open accounts; those that are there stay as they are.
 CREATE FUNCTION ledger.open(books uuid[], ids uuid[], codes text[], assets text[], normals text[], floors bigint[], at uuid)
 RETURNS void LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -21,13 +21,22 @@ MOST_JOURNALS, MOST_BOOKS = 10_000, 200  # of one seal; of one round
 Tell = Callable[[int, int], None]  # how many of how many
 
 
-async def seal(db: Database) -> int:
-    """Seal what has been committed; how many entries that were."""
+async def seal(db: Database, *, durable: bool = False) -> int:
+    """Seal all that has been committed; how many entries that were.
 
-    async def work(tx: Tx) -> int:
-        return int(await tx.value(Q.seal_books, MOST_JOURNALS, MOST_BOOKS) or 0)
+    A seal that a power cut takes away is made again; before a head is given away, say `durable`: it would be another one then.
+    """
 
-    return await db.transact(work, durable=False)  # a seal that a power cut takes away is made again
+    async def work(tx: Tx) -> tuple[int, int]:
+        [row] = await tx.rows(Q.seal_books, MOST_JOURNALS, MOST_BOOKS)
+        return row["books"], int(row["entries"])
+
+    total = 0
+    while True:
+        books, entries = await db.transact(work, durable=durable)
+        total += entries
+        if books < MOST_BOOKS and entries < MOST_JOURNALS:
+            return total
 
 
 async def unsealed_age_s(db: Database) -> float:
@@ -37,7 +46,8 @@ async def unsealed_age_s(db: Database) -> float:
 
 
 async def head(db: Database) -> dict[str, dict[str, object]]:
-    """The end of every chain, by book: its number, its newest entry, when, its hash."""
+    """The end of every chain, by book: its number, its newest entry, when, its hash.  All that has been committed is in it."""
+    await seal(db, durable=True)
     return {
         ids.text(r["book_id"]): {
             "seal": r["n"], "last": str(r["last"]), "at": r["at"].isoformat(), "sha256": r["hash"].hex(),
