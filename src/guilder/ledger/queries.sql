@@ -341,8 +341,8 @@ SELECT k.book_id, 'journal' AS kind, k.id,
        SELECT string_agg(ledger.said(t.kind, d.code, t.asset, c.code, c.asset, t.hold_id), '' ORDER BY t.line) AS lines,
                    string_agg(CASE WHEN t.kind IN ('rest', 'expire') THEN '*' ELSE t.units::text END, ',' ORDER BY t.line) AS units
          FROM ledger.transfer t
-         JOIN ledger.account d ON d.book_id = t.book_id AND d.id = t.debit_id
-         LEFT JOIN ledger.account c ON c.book_id = t.book_id AND c.id = t.credit_id
+        CROSS JOIN LATERAL (SELECT a.code FROM ledger.account a WHERE a.book_id = t.book_id AND a.id = t.debit_id OFFSET 0) d
+         LEFT JOIN LATERAL (SELECT a.code, a.asset FROM ledger.account a WHERE a.book_id = t.book_id AND a.id = t.credit_id OFFSET 0) c ON true
         WHERE t.book_id = k.book_id AND t.journal_id = k.id) l
  WHERE y.digest IS DISTINCT FROM ledger.digest(j.rule, l.lines, l.units) OR y.digest IS NULL
 

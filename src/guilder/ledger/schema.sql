@@ -132,7 +132,7 @@ CREATE TABLE ledger.seal (
     hash    bytea       NOT NULL,        -- sha256, see seal_hash()
     PRIMARY KEY (book_id, n)
 );
-CREATE INDEX account_opened ON ledger.account (book_id, opened);
+CREATE INDEX account_opened ON ledger.account (opened, book_id);
 
 -- What each account stood at when a period was closed, by when the money moved.
 CREATE TABLE ledger.closing (
@@ -456,7 +456,13 @@ SELECT j.book_id, j.id AS journal_id, j.key, j.rule, j.about, j.at, j.root_id, t
   JOIN ledger.account d ON d.book_id = t.book_id AND d.id = t.debit_id
   LEFT JOIN ledger.account c ON c.book_id = t.book_id AND c.id = t.credit_id;
 
--- What a key has in the book, and what key a journal has: found from either end.
+-- Journals with what they moved: found by their ids.
+CREATE VIEW ledger.posted AS
+SELECT j.book_id, j.id AS journal_id, j.key, j.rule, j.about, t.line, t.asset, t.units
+  FROM ledger.journal j
+  JOIN ledger.transfer t ON t.book_id = j.book_id AND t.journal_id = j.id;
+
+-- What a key has in the book: found by the key.
 CREATE VIEW ledger.booked AS
 SELECT k.book_id, k.key, j.id AS journal_id, j.rule, j.about, t.line, t.asset, t.units
   FROM ledger.key k
@@ -465,7 +471,7 @@ SELECT k.book_id, k.key, j.id AS journal_id, j.rule, j.about, t.line, t.asset, t
 
 GRANT USAGE ON SCHEMA ledger TO guilder_app;
 GRANT SELECT ON ledger.head, ledger.account, ledger.journal, ledger.transfer, ledger.note, ledger.refusal, ledger.key, ledger.hold,
-                ledger.standing, ledger.seal, ledger.closing, ledger.balance, ledger.line, ledger.booked TO guilder_app;
+                ledger.standing, ledger.seal, ledger.closing, ledger.balance, ledger.line, ledger.posted, ledger.booked TO guilder_app;
 GRANT INSERT ON ledger.posting TO guilder_app;
 REVOKE ALL ON FUNCTION ledger.lock, ledger.open, ledger.move_holds, ledger.decide, ledger.seal_next, ledger.grow FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ledger.lock, ledger.open, ledger.seal_next, ledger.grow TO guilder_app;

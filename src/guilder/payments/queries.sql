@@ -309,7 +309,7 @@ SELECT r.book_id, 're' AS kind, r.id,
 SELECT DISTINCT b.book_id, b.journal_id AS id, b.about
   FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS w (book_id, after, upto)
  CROSS JOIN LATERAL (
-       SELECT * FROM ledger.booked b WHERE b.book_id = w.book_id AND b.journal_id > w.after AND b.journal_id <= w.upto OFFSET 0) b
+       SELECT * FROM ledger.posted b WHERE b.book_id = w.book_id AND b.journal_id > w.after AND b.journal_id <= w.upto OFFSET 0) b
  WHERE b.rule IN ('charge', 'surplus', 'surplus_accepted', 'refund', 'surplus_refund')
 
 -- name: audit_booked
@@ -318,9 +318,9 @@ SELECT b.book_id, 'journal' AS kind, b.journal_id AS id, 'what it books is not s
        b.rule || ':' || k.shown || ' ' || b.units || ' ' || b.asset AS expected,
        b.key || ' ' || coalesce(a.state || ' ' || a.amount || ' ' || a.currency, r.state || ' ' || r.amount || ' ' || r.currency, 'nothing') AS found
   FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS k (book_id, id, shown)
-  JOIN ledger.booked b ON b.book_id = k.book_id AND b.journal_id = k.id
-  LEFT JOIN payments.attempt a ON a.book_id = b.book_id AND a.id = CASE WHEN b.rule NOT IN ('refund', 'surplus_refund') THEN b.about END
-  LEFT JOIN payments.refund r ON r.book_id = b.book_id AND r.id = CASE WHEN b.rule IN ('refund', 'surplus_refund') THEN b.about END
+  JOIN ledger.posted b ON b.book_id = k.book_id AND b.journal_id = k.id
+  LEFT JOIN LATERAL (SELECT * FROM payments.attempt a WHERE a.book_id = b.book_id AND a.id = b.about AND b.rule NOT IN ('refund', 'surplus_refund') OFFSET 0) a ON true
+  LEFT JOIN LATERAL (SELECT * FROM payments.refund r WHERE r.book_id = b.book_id AND r.id = b.about AND b.rule IN ('refund', 'surplus_refund') OFFSET 0) r ON true
  WHERE b.key <> b.rule || ':' || k.shown
     OR (coalesce(a.state, r.state), coalesce(a.amount, r.amount), coalesce(a.currency, r.currency), r.charge_id IS NULL) IS DISTINCT FROM
        (CASE WHEN b.rule IN ('surplus', 'surplus_accepted') THEN 'surplus' ELSE 'succeeded' END, b.units, b.asset, b.rule <> 'refund')
@@ -397,7 +397,7 @@ SELECT o.book_id, o.kind, o.id, CASE WHEN o.version <> s.last THEN 'its version 
           JOIN payments.refund r ON r.intent_id = k.id AND r.book_id = k.book_id) AS o
  CROSS JOIN LATERAL (
        SELECT count(*) AS n, coalesce(max(s.object_version), 0) AS last, bool_or(s.type = o.wanted) AS said
-         FROM platform.said s WHERE s.object_id = o.id AND s.book_id = o.book_id) s
+         FROM platform.said s WHERE s.object_id = o.id) s
  WHERE o.version <> s.last OR o.wanted IS NOT NULL AND s.said IS NOT TRUE
 
 -- name: audit_moves

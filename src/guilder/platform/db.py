@@ -54,6 +54,8 @@ LOCK_TIMEOUT_MS = 2000
 # table, and keep that plan while it grows: so their plans are pinned to the indexes.  `plan_freely` is for those that read everything.
 _PLANS = {
     "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_material": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "plan_cache_mode": "force_generic_plan",

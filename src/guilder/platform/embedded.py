@@ -55,6 +55,7 @@ SETTINGS: dict[str, str] = {
     "max_wal_size": "2GB",
     "checkpoint_timeout": "15min",
     "shared_buffers": "128MB",
+    "autovacuum_naptime": "15s",  # tables that fill fast are analyzed soon, and their statements planned anew
     "max_connections": "60",
     "huge_pages": "off",
     "io_method": "sync",  # backends read for themselves: no worker processes that here only cost memory

@@ -137,7 +137,8 @@ DELETE FROM platform.job WHERE done_at < now() - interval '30 days'
 SELECT digest FROM schema_version.applied
 
 -- name: plan_freely
-SELECT set_config('enable_seqscan', 'on', true), set_config('enable_hashjoin', 'on', true),
+SELECT set_config('enable_seqscan', 'on', true), set_config('enable_bitmapscan', 'on', true),
+       set_config('enable_material', 'on', true), set_config('enable_hashjoin', 'on', true),
        set_config('enable_mergejoin', 'on', true), set_config('plan_cache_mode', 'auto', true)
 
 -- name: open_counters
@@ -257,5 +258,5 @@ SELECT e.book_id, 'evt' AS kind, e.id,
        SELECT count(*) FILTER (WHERE s.object_version = e.object_version) AS same,
               count(*) FILTER (WHERE s.object_version < e.object_version) AS before
          FROM platform.event s
-        WHERE s.object_id = e.object_id AND s.book_id = e.book_id AND s.object_version BETWEEN e.object_version - 1 AND e.object_version) s
+        WHERE s.object_id = e.object_id AND s.object_version BETWEEN e.object_version - 1 AND e.object_version) s
  WHERE s.same <> 1 OR s.before <> CASE e.object_version WHEN 1 THEN 0 ELSE 1 END
