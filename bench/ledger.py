@@ -9,9 +9,14 @@ Every answer is compared with what it must be, and every book in the end.
     spread_tps               the same, spread
     batch_p99_ms             of the hot batches of 1000, from the first statement to the acknowledged commit
     row_at_a_time_hot_tps    the yardstick, by turns with the others: 16 connections, each transfer a transaction of its own (lock both
-    row_at_a_time_spread_tps     accounts in order, check the floor, insert, two updates, commit) on plain tables in the same server
+    row_at_a_time_spread_tps     accounts in order, check the floor, insert, two updates, commit) on plain tables in the same server,
+                             asked as our batches are: from one process, through the same driver
+    pgbench_hot_tps          the same transactions from PostgreSQL's own pgbench, in C
+    pgbench_spread_tps
     hot_ratio                hot_tps over row_at_a_time_hot_tps
-    http_bulk_tps            through the HTTP API; null: it has no bulk call yet
+    pgbench_ratio            hot_tps over pgbench_hot_tps
+    http_bulk_tps            booked through the HTTP API of a running installation: 4 callers, 1000 journals a call, every tenth refused
+                             (not with --past)
     courses                  all that was measured, as in the table
     past                     with --past: the same at each size
 
@@ -26,11 +31,12 @@ from functools import partial
 from typing import Any
 
 import uvloop
-from stand import bare, filling, report
+from stand import bare, bulk, filling, report
 from stand.bare import Bare, Course
 from stand.checks import Check
 from stand.filling import Filled
-from stand.posters import Batches, Book, Callers, Mix
+from stand.gauges import percentile
+from stand.posters import Batches, Book, Callers, Mix, Played
 from stand.report import Table, Target
 from stand.rows import Rows
 from stand.scene import say
@@ -43,7 +49,7 @@ CALLERS = (16, 128)
 MILLION = 1_000_000
 HOT, SPREAD = "one hot account", "spread"
 PLAIN, HOLDS = "plain", "holds, refusals"
-BATCHES, ROWS = "batches of 1000", "row by row"
+BATCHES, ROWS, PGBENCH = "batches of 1000", "row by row", "row by row, pgbench"
 
 
 @dataclass
@@ -66,9 +72,10 @@ class Books:
         """What the claim is about, and its yardstick."""
         found = []
         for on, book, hot in ((HOT, self.hot, True), (SPREAD, self.spread, False)):
-            ours = Batches(self.it.db, Mix(book, hot=hot, holds=True), 1000)
+            ours = Batches(self.it.db, Mix(book, hot=hot, holds=True, size=1000), 1000)
             found.append(Course(BATCHES, on, HOLDS, ours.play, weight=2))
             found.append(Course(ROWS, on, PLAIN, partial(self.rows.play, hot), weight=2))
+            found.append(Course(PGBENCH, on, PLAIN, partial(self.rows.play_pgbench, hot)))
         return found
 
     def others(self) -> list[Course]:
@@ -78,7 +85,7 @@ class Books:
             for journals in (PLAIN, HOLDS):
                 for size in SIZES:
                     if (size, journals) != (1000, HOLDS):
-                        mix = Mix(book, hot=hot, holds=journals is HOLDS)
+                        mix = Mix(book, hot=hot, holds=journals is HOLDS, size=size)
                         found.append(Course(f"batches of {size}", on, journals, Batches(self.it.db, mix, size).play))
             for callers in CALLERS:
                 gathered = Callers(self.it.db, book, callers, hot=hot)
@@ -109,7 +116,7 @@ def _steps(text: str) -> tuple[int, ...]:
 
 
 async def run(args: argparse.Namespace) -> int:
-    """The courses in their turns."""
+    """The courses in their turns; then through HTTP."""
     say("starting PostgreSQL …")
     async with bare.opened(args.state) as it:
         under = report.conditions(it.settings, args)
@@ -128,11 +135,30 @@ async def run(args: argparse.Namespace) -> int:
             await _by_turns(it, courses, turns, seconds)
         say("checking the books …")
         checks = await _checks(books, [filled for filled, _ in past])
-        figures = _figures(courses) | (
-            {"past": [_size(f) | {"courses": [c.figures() for c in cs]} for f, cs in past]} if past else {}
-        )
-        tables = [_sizes(past)] if past else [_table(HOT, courses), _table(SPREAD, courses)]
-        return report.publish(args, "ledger", figures, [*_targets(figures), *_costs(past)], tables, checks, under)
+    figures, tables = _figures(courses), [_table(HOT, courses), _table(SPREAD, courses)]
+    if past:
+        tables = [_sizes(past)]
+        figures |= {"past": [_size(f) | {"courses": [c.figures() for c in cs]} for f, cs in past]}
+    else:
+        say("through HTTP …")
+        played, more = await bulk.measured(args.quick)
+        checks += more
+        tables.append(_http(played))
+        figures["http_bulk_tps"] = round(played.booked / played.seconds, 1)
+    return report.publish(args, "ledger", figures, [*_targets(figures), *_costs(past)], tables, checks, under)
+
+
+def _http(played: Played) -> Table:
+    ms = sorted(played.ms)
+    row = (
+        str(bulk.CALLERS),
+        f"{played.booked / played.seconds:,.0f}",
+        f"{percentile(ms, 50):.1f}",
+        f"{percentile(ms, 99):.1f}",
+    )
+    return Table(
+        "Through the HTTP API, 1000 journals a call", ("callers", "transfers/s", "a call p50 ms", "p99 ms"), [row]
+    )
 
 
 async def _by_turns(it: Bare, courses: list[Course], turns: int, seconds: float) -> None:
@@ -155,13 +181,16 @@ def _find(courses: list[Course], way: str, on: str) -> Course:
 
 
 def _figures(courses: list[Course]) -> dict[str, Any]:
-    hot, rows = _find(courses, BATCHES, HOT), _find(courses, ROWS, HOT)
+    hot, rows, pgbench = (_find(courses, way, HOT) for way in (BATCHES, ROWS, PGBENCH))
     return {
         "hot_tps": round(hot.tps, 1),
         "spread_tps": round(_find(courses, BATCHES, SPREAD).tps, 1),
         "row_at_a_time_hot_tps": round(rows.tps, 1),
         "row_at_a_time_spread_tps": round(_find(courses, ROWS, SPREAD).tps, 1),
+        "pgbench_hot_tps": round(pgbench.tps, 1),
+        "pgbench_spread_tps": round(_find(courses, PGBENCH, SPREAD).tps, 1),
         "hot_ratio": round(hot.tps / rows.tps, 1),
+        "pgbench_ratio": round(hot.tps / pgbench.tps, 1),
         "batch_p99_ms": round(hot.ms(99), 1),
         "http_bulk_tps": None,
         "courses": [c.figures() for c in courses],

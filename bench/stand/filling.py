@@ -90,7 +90,7 @@ async def _post_all(dsn: dict[str, Any], transfers: int, done: "Synchronized[int
     async def one() -> Book:
         book = await Book.opened(db, 1000)
         done.value += book.transfers
-        mix, direct = Mix(book, hot=True, holds=True), Direct(db, durable=False)
+        mix, direct = Mix(book, hot=True, holds=True, size=1000), Direct(db, durable=False)
         while done.value < transfers:
             played = await direct.post(book, *mix.make(SIZE))
             done.value += played.booked

@@ -14,8 +14,9 @@ import asyncio
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from guilder.core import clock, ids
@@ -104,15 +105,16 @@ class Life:
 
 
 class Mix:
-    """Makes journals.  `alive`: how many holds live at once."""
+    """Makes journals for batches of `size`.  What is done to a hold lies some batches apart: two that are on their way at once may change
+    places."""
 
-    def __init__(self, book: Book, *, hot: bool, holds: bool, alive: int = 500) -> None:
+    def __init__(self, book: Book, *, hot: bool, holds: bool, size: int) -> None:
         self.book = book
         self.lives: deque[Life] = deque()
-        self._hot, self._holds, self._alive = hot, holds, alive
+        self._hot, self._holds, self._alive = hot, holds, max(4, 3 * size)
         self._others = book.accounts[:OTHERS]
         self._rng = random.Random(len(book.mixes))
-        self._ended: Life | None = None
+        self._ended: deque[Life] = deque(maxlen=max(4, size // 3))
         book.mixes.append(self)
 
     def make(self, size: int) -> tuple[list[Journal], list[Code]]:
@@ -148,7 +150,7 @@ class Mix:
             return self.book.journal("hold", hold(a, units, life.id))
         life = self.lives.popleft()
         if not life.parts:
-            self._ended = life
+            self._ended.append(life)
             return self.book.journal("release", release(life.id, life.account))
         units = life.parts.pop()
         life.left -= units
@@ -156,8 +158,8 @@ class Mix:
         return self.book.journal("capture", capture(life.id, life.account, life.other, units))
 
     def _refused(self, at: float) -> tuple[Journal, Code]:
-        if at < 0.15 and self._ended is not None:
-            ended = self._ended
+        if at < 0.15 and len(self._ended) == self._ended.maxlen:
+            ended = self._ended[0]
             return self.book.journal("capture", capture(ended.id, ended.account, ended.other, 1)), Code.HOLD_ENDED
         if at < 0.3 and self.lives:
             life = self.lives[0]
@@ -185,23 +187,33 @@ class Direct:
 
 
 class Batches:
-    """Batches of one size, one after the other: a book has one at a time anyway."""
+    """Batches of one size from two callers.  A book has one at a time; while it is written the other caller's is made ready."""
 
     def __init__(self, db: Database, mix: Mix, size: int) -> None:
-        self._direct = Direct(db)
+        self._db = db
         self._mix = mix
         self._size = size
 
     async def play(self, seconds: float) -> Played:
-        """Until so much time was spent posting."""
-        total = Played()
+        """Until so much time was spent posting.  The clock stands while the next batches are made, and while answers are compared."""
+        total, book = Played(), self._mix.book
         while total.seconds < seconds:
-            one = await self._direct.post(self._mix.book, *self._mix.make(self._size))
-            total.booked += one.booked
-            total.seconds += one.seconds
-            total.cpu_s += one.cpu_s
-            total.batches += 1
-            total.ms += one.ms
+            batches = [self._mix.make(self._size) for _ in range(max(4, min(200, 20_000 // self._size)))]
+            answers: list[list[Posted]] = [[] for _ in batches]
+            todo = iter(range(len(batches)))
+
+            async def caller(todo: Iterator[int] = todo, batches: Any = batches, answers: Any = answers) -> None:
+                for n in todo:
+                    at = time.perf_counter()
+                    answers[n] = await self._db.transact(lambda tx, n=n: post(tx, batches[n][0]), hopeful=True)
+                    total.ms.append((time.perf_counter() - at) * 1000)
+
+            cpu, begun = time.process_time(), time.perf_counter()
+            await asyncio.gather(caller(), caller())
+            total.seconds += time.perf_counter() - begun
+            total.cpu_s += time.process_time() - cpu
+            total.batches += len(batches)
+            total.booked += sum(book.told(*batch, told) for batch, told in zip(batches, answers, strict=True))
         return total
 
 
@@ -210,7 +222,7 @@ class Callers:
 
     def __init__(self, db: Database, book: Book, callers: int, *, hot: bool) -> None:
         self._book = book
-        self._mixes = [Mix(book, hot=hot, holds=True, alive=4) for _ in range(callers)]
+        self._mixes = [Mix(book, hot=hot, holds=True, size=1) for _ in range(callers)]
         self._lane: Lane[Journal, Posted] = Lane(db, "bench", self._post)
         self._batches = 0
 

@@ -1,16 +1,22 @@
 """Row by row: the yardstick.  16 connections, each transfer a transaction of its own, on plain tables in the same server.
 
 A transaction locks both accounts in the order of their ids, checks the floor, writes the transfer, updates both balances, commits.
-The load comes from PostgreSQL's own pgbench (C, prepared statements): it spends a fraction of what the server does, and says how much.
+The load comes twice: through the driver that Guilder itself uses, from one process, as our batches do; and from PostgreSQL's own pgbench
+(C, prepared statements), which spends a fraction of what the server does, and shows what the server could do for anybody.
 """
 
 import asyncio
 import os
+import random
 import re
 import resource
 import subprocess
 import tempfile
+import time
 from pathlib import Path
+from typing import Any
+
+import asyncpg
 
 from guilder.platform import cluster
 from guilder.platform.db import connected
@@ -54,6 +60,9 @@ UPDATE row_by_row.account SET balance = balance + :units WHERE id = :credit;
 \\endif
 COMMIT;
 """
+LOCK = "SELECT id, balance, floor FROM row_by_row.account WHERE id IN ($1, $2) ORDER BY id FOR UPDATE"
+INSERT = "INSERT INTO row_by_row.transfer (debit_id, credit_id, units) VALUES ($1, $2, $3)"
+UPDATE = "UPDATE row_by_row.account SET balance = balance + $2 WHERE id = $1"
 UNBALANCED = """
 SELECT count(*) FROM row_by_row.account a
   JOIN (SELECT id, sum(units) AS units FROM (SELECT credit_id AS id, units FROM row_by_row.transfer
@@ -78,12 +87,44 @@ class Rows:
         return cls(it, accounts)
 
     async def play(self, hot: bool, seconds: float) -> Played:
-        """For so long, whole seconds.  RuntimeError if pgbench fails."""
-        played = await asyncio.to_thread(self._play, hot, max(1, round(seconds)))
+        """For so long, through our own driver."""
+        rng, total = random.Random(self.done), Played()
+
+        async def caller(connection: Any) -> None:
+            while (at := time.perf_counter()) < begun + seconds:
+                debit, credit = self._ends(rng, hot)
+                done = await _transfer(connection, debit, credit, rng.randint(1, 1000))
+                total.booked += done
+                total.ms.append((time.perf_counter() - at) * 1000)
+
+        async with asyncpg.create_pool(
+            **self._it.server.dsn(NAME, "owner"), min_size=CONNECTIONS, max_size=CONNECTIONS
+        ) as pool:
+            connections = [await pool.acquire() for _ in range(CONNECTIONS)]
+            cpu, begun = time.process_time(), time.perf_counter()
+            await asyncio.gather(*map(caller, connections))
+            total.seconds, total.cpu_s = time.perf_counter() - begun, time.process_time() - cpu
+            for connection in connections:
+                await pool.release(connection)
+        total.batches = total.booked
+        self.done += total.booked
+        return total
+
+    def _ends(self, rng: random.Random, hot: bool) -> tuple[int, int]:
+        """Account 1 is the hot one."""
+        if hot:
+            other = rng.randint(2, OTHERS + 1)
+            return (1, other) if rng.random() < 0.5 else (other, 1)
+        debit = rng.randint(1, self._accounts)
+        return debit, 1 + (debit - 1 + rng.randint(1, self._accounts - 1)) % self._accounts
+
+    async def play_pgbench(self, hot: bool, seconds: float) -> Played:
+        """For so long, whole seconds, from pgbench.  RuntimeError if it fails."""
+        played = await asyncio.to_thread(self._pgbench, hot, max(1, round(seconds)))
         self.done += played.booked
         return played
 
-    def _play(self, hot: bool, seconds: int) -> Played:
+    def _pgbench(self, hot: bool, seconds: int) -> Played:
         with tempfile.TemporaryDirectory(prefix="guilder-bench-rows-") as folder:
             script = Path(folder) / "transfer.sql"
             script.write_text(ENDS[hot].format(others=OTHERS, accounts=self._accounts) + TRANSFER)
@@ -107,6 +148,19 @@ class Rows:
         """Transfers that are missing or too many, and accounts that are not the sum of theirs."""
         there = int(await self._it.ask("SELECT count(*) FROM row_by_row.transfer"))
         return there - self.done, int(await self._it.ask(UNBALANCED.format(funds=FUNDS)))
+
+
+async def _transfer(connection: Any, debit: int, credit: int, units: int) -> int:
+    """One transfer in a transaction of its own; 0 if there are not the funds."""
+    async with connection.transaction():
+        enough = all(
+            r["id"] != debit or r["balance"] - units >= r["floor"] for r in await connection.fetch(LOCK, debit, credit)
+        )
+        if enough:
+            await connection.execute(INSERT, debit, credit, units)
+            await connection.execute(UPDATE, debit, -units)
+            await connection.execute(UPDATE, credit, units)
+    return int(enough)
 
 
 def _said(pattern: str, text: str) -> str:

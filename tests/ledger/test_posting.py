@@ -10,8 +10,9 @@ from book import book, page, shown
 from guilder.core import ids
 from guilder.core.amount import INT64
 from guilder.core.check import Impossible
-from guilder.ledger import Code, Posted, Transfer, post, sweep
-from guilder.platform.db import Database, Tx
+from guilder.ledger import Code, Journal, Posted, Transfer, post, sweep
+from guilder.platform.batch import Lane
+from guilder.platform.db import Conflict, Database, Tx
 from guilder.platform.sql import Query
 from journals import BOOK, PAYABLE, RECEIVABLE, SURPLUS, account, journal, move
 from place import CountingTx, Place
@@ -296,3 +297,22 @@ async def test_two_statements_whatever_the_size(tx: CountingTx, size: int) -> No
 
 async def test_nothing_to_post_asks_nothing(tx: CountingTx) -> None:
     assert (await post(tx, []), tx.statements) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    "known", [move("charge:k1", RECEIVABLE, PAYABLE, 500), move("charge:k2", PAYABLE, SURPLUS, 10**9)]
+)
+async def test_L5_a_hopeful_batch_meets_its_key_when_it_is_written(db: Database, known: Journal) -> None:
+    """It does not look before: a key that is there makes it a Conflict, nothing of it is written, and a lane's next run tells what it is."""
+    await db.transact(lambda tx: post(tx, [known]))
+    again = [known, move(f"{known.key}b", RECEIVABLE, PAYABLE, 1)]
+    before = await db.value(COUNT, BOOK)
+
+    with pytest.raises(Conflict):
+        await db.transact(lambda tx: post(tx, again), hopeful=True)
+
+    assert await db.value(COUNT, BOOK) == before
+    lane: Lane[Journal, Posted] = Lane(db, "post", post)
+    told = await asyncio.gather(*(lane.submit(j, BOOK) for j in again))
+    assert codes(told)[1] == "created"
+    assert codes(told)[0] in {"exists", "already_refused"}

@@ -18,7 +18,8 @@ async def post(tx: Tx, journals: Sequence[Journal], *, now: datetime | None = No
     """Post the journals in order, each seeing what those before it did; one answer per journal (Code).
 
     A refused journal moves nothing, disturbs no other and uses up its key.  What is booked is written with the transaction's next
-    statement (D5).  Holds the heads of the batch's books until commit.
+    statement (D5).  Holds the heads of the batch's books until commit.  A hopeful transaction takes its keys for new: every one of them is
+    written, so one that is not raises Conflict.
     """
     if not journals:
         return []
@@ -54,7 +55,7 @@ async def _lock(tx: Tx, journals: Sequence[Journal]) -> dict[UUID, Book]:
                 holds.add((j.book_id, t.hold))
     closing = [(j.book_id, j.about) for j in journals if not j.transfers]  # accounts, if it is about one
     ends = [(book, id) for book, accounts in named.items() for id in accounts.values()]
-    await _read(tx, books, [*ends, *closing], keys, sorted(holds))
+    await _read(tx, books, [*ends, *closing], [] if tx.hopeful else keys, sorted(holds))
     missing = [
         (book, account, id)
         for book, accounts in named.items()
