@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from guilder.app.environments import World
-    from guilder.app.provision import Demo
     from guilder.platform.environment import Env
 
 T = TypeVar("T")
@@ -46,7 +45,7 @@ def up() -> None:
         sockets = starting.Sockets.open(s)
         s = msgspec.structs.replace(s, **sockets.ports())
 
-        async def ready(demo: "Demo | None") -> None:
+        async def ready(demo: dict[str, str] | None) -> None:
             starting.note_addresses(s, state, demo)
             _welcome(s, demo)
 
@@ -60,7 +59,7 @@ def _say(line: str) -> None:
     sys.stderr.write(f"  · {line}\n")
 
 
-def _welcome(s: Settings, demo: "Demo | None") -> None:
+def _welcome(s: Settings, demo: dict[str, str] | None) -> None:
     table = Table(show_header=False, box=None, padding=(0, 2))
     for _ in range(3):
         table.add_column(no_wrap=True, overflow="fold")
@@ -69,8 +68,8 @@ def _welcome(s: Settings, demo: "Demo | None") -> None:
     if demo is not None:
         table.add_row("Simulators", s.simulator_url, "WeChat Pay and Alipay; no money moves")
         table.add_row("Metrics", f"http://{s.host}:{s.metrics_port}/metrics", "")
-        table.add_row("Merchant", demo.merchant, "Demo Shop")
-        table.add_row("Test key", demo.secret_key, "")
+        table.add_row("Merchant", demo["merchant"], "Demo Shop")
+        table.add_row("Test key", demo["secret_key"], "")
     out.print("\n[bold]Guilder is up.[/bold]  Ctrl-C ends it; `make demo` shows a payment from end to end.\n")
     Console(highlight=False, width=120, soft_wrap=True).print(table)
     out.print()

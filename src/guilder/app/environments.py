@@ -11,11 +11,9 @@ from guilder.app import domains
 from guilder.merchants import customers, keys
 from guilder.platform import cluster, crypto, embedded, failpoints, outbox, schema
 from guilder.platform.db import Database
-from guilder.platform.embedded import Role, Server
+from guilder.platform.embedded import CONTROL, Role, Server, database_of
 from guilder.platform.environment import Cache, Env, open_env
 from guilder.platform.settings import Settings
-
-CONTROL = "guilder_control"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +24,6 @@ class World:
     control: Database
     cache: Cache
     envs: dict[str, Env]
-
-
-def database_of(env: str) -> str:
-    """The database of an environment."""
-    return f"guilder_{env}"
 
 
 def dsn(settings: Settings, database: str, role: Role = "app") -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """The demo merchant: made once in `test`, with an account at each simulated channel.  Its keys are kept in the state folder."""
 
-import os
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +8,7 @@ import msgspec
 
 from guilder.app import environments
 from guilder.app.environments import World
+from guilder.app.up import keep
 from guilder.core import ids
 from guilder.merchants import channel_accounts, keys, onboard
 from guilder.platform.db import Tx
@@ -69,12 +68,3 @@ async def make_merchant(
     return Demo(
         ids.show("acct", merchant), made["secret"], made["public"], accounts, simulated, world.settings.simulator_url
     )
-
-
-def keep(file: Path, content: bytes) -> None:
-    """Write a file that only its owner reads."""
-    new = file.with_suffix(".new")
-    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(content)
-    new.replace(file)

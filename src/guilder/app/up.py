@@ -4,21 +4,56 @@ import asyncio
 import contextlib
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from guilder.app import environments, provision
-from guilder.app.provision import Demo
 from guilder.platform import embedded, runtime
 from guilder.platform.embedded import Server
-from guilder.platform.runtime import Program
+from guilder.platform.runtime import Program, RuntimeFailure
 from guilder.platform.settings import PREFIX, Settings
 
 Say = Callable[[str], object]
+
+
+class Hand:
+    """A process that has everything loaded, for what only a start needs.  It loads while PostgreSQL starts, and ends with the start."""
+
+    def __init__(self, s: Settings) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "guilder.app.prepare"],
+            env={**os.environ, **as_environ(s)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            process_group=0,  # Ctrl-C is for the supervisor
+            preexec_fn=partial(runtime.die_with, os.getpid()),  # noqa: PLW1509  two system calls; it takes no lock
+        )
+
+    def ask(self, what: str) -> Any:
+        """Have something done.  Raises RuntimeFailure with why it cannot be."""
+        pipe = self._process
+        assert pipe.stdin is not None and pipe.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            pipe.stdin.write(f"{what}\n".encode())
+            pipe.stdin.flush()
+        answer = pipe.stdout.readline()
+        if not answer:
+            raise RuntimeFailure(f"What prepares the start ended with {pipe.wait()}; why is said above.")
+        said = msgspec.json.decode(answer)
+        if "refused" in said:
+            raise RuntimeFailure(said["refused"])
+        return said["done"]
+
+    def end(self) -> None:
+        """Nothing more is asked."""
+        with self._process as pipe:
+            pipe.kill()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +111,18 @@ def as_environ(s: Settings) -> dict[str, str]:
     return {f"{PREFIX}{k.upper()}": v for k, v in values.items() if v}
 
 
-def database(s: Settings, say: Say) -> Callable[[], Server] | None:
-    """How PostgreSQL is started (None: the operator's own serves), schemas included."""
+def database(s: Settings, hand: Hand, say: Say) -> Callable[[], Server] | None:
+    """How PostgreSQL is started (None: the operator's own serves), the first time with its schemas."""
     if s.database_url:
         return None
+    todo = ["schemas"]
 
     def start() -> Server:
-        names = (environments.CONTROL, *(environments.database_of(e) for e in s.environments))
+        names = (embedded.CONTROL, *(embedded.database_of(e) for e in s.environments))
         server = embedded.start(s.state_path.absolute(), databases=names, say=say)
-        asyncio.run(environments.apply_schemas(s))
+        while todo:
+            hand.ask(todo[-1])
+            todo.pop()
         return server
 
     return start
@@ -95,24 +133,29 @@ async def up(
     sockets: Sockets,
     *,
     say: Say,
-    ready: Callable[[Demo | None], Awaitable[None]],
+    ready: Callable[[dict[str, str] | None], Awaitable[None]],
     stop: asyncio.Event | None = None,
 ) -> None:
-    """Run until stopped; `ready` is told the demo merchant when everything serves."""
-    if s.database_url:
-        await environments.apply_schemas(s)
+    """Run until stopped; `ready` is told the demo merchant (provision.Demo) when everything serves."""
+    hand = Hand(s)
+    try:
+        if s.database_url:
+            await asyncio.to_thread(hand.ask, "schemas")
 
-    async def provisioned() -> None:
-        demo = await provision.demo_merchant(s) if "test" in s.environments else None
-        await ready(demo)
+        async def provisioned() -> None:
+            demo = await asyncio.to_thread(hand.ask, "demo") if "test" in s.environments else None
+            hand.end()
+            await ready(demo)
 
-    await runtime.supervise(
-        programs(s, sockets), state=s.state_path.absolute(), database=database(s, say), metrics=sockets.metrics, on_ready=provisioned,
-        stop=stop, say=say,
-    )  # fmt: skip
+        await runtime.supervise(
+            programs(s, sockets), state=s.state_path.absolute(), database=database(s, hand, say), metrics=sockets.metrics,
+            on_ready=provisioned, stop=stop, say=say,
+        )  # fmt: skip
+    finally:
+        hand.end()
 
 
-def note_addresses(s: Settings, state: Path, demo: Demo | None) -> None:
+def note_addresses(s: Settings, state: Path, demo: dict[str, str] | None) -> None:
     """Write where everything serves to `up.json`, for other programs on this machine."""
     addresses = {
         "api": s.api_url,
@@ -120,7 +163,7 @@ def note_addresses(s: Settings, state: Path, demo: Demo | None) -> None:
         "simulators": s.simulator_url,
         "metrics": f"http://{s.host}:{s.metrics_port}",
     }
-    provision.keep(state / "up.json", msgspec.json.encode({**addresses, "demo": demo, "pid": os.getpid()}))
+    keep(state / "up.json", msgspec.json.encode({**addresses, "demo": demo, "pid": os.getpid()}))
 
 
 @contextlib.contextmanager
@@ -131,3 +174,12 @@ def held(s: Settings) -> Iterator[Path]:
     os.environ.setdefault("GUILDER_STATE", str(state))
     with runtime.only_one(state):
         yield state
+
+
+def keep(file: Path, content: bytes) -> None:
+    """Write a file that only its owner reads."""
+    new = file.with_suffix(".new")
+    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(content)
+    new.replace(file)

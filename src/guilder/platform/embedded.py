@@ -44,7 +44,7 @@ from guilder.platform.cluster import PORT, Cluster, EmbeddedError
 Role = Literal["app", "owner", "postgres"]
 Say = Callable[[str], object]
 
-DATABASES = ("guilder_control", "guilder_test", "guilder_live")
+CONTROL = "guilder_control"
 USERS: dict[Role, str] = {"app": "guilder_app", "owner": "guilder_owner", "postgres": "postgres"}
 
 SETTINGS: dict[str, str] = {
@@ -76,6 +76,12 @@ SETTINGS: dict[str, str] = {
     "log_parameter_max_length": "0",
     "log_parameter_max_length_on_error": "0",
 }
+
+
+def database_of(env: str) -> str:
+    """The database of an environment."""
+    return f"guilder_{env}"
+
 
 CREATE_ROLE = r"""
 SELECT format('CREATE ROLE %I', :'role') WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role') \gexec
@@ -183,7 +189,7 @@ def start(
     state: Path,
     *,
     settings: Mapping[str, str] | None = None,
-    databases: Sequence[str] = DATABASES,
+    databases: Sequence[str] = (CONTROL, "guilder_test", "guilder_live"),
     say: Say = lambda line: sys.stderr.write(line + "\n"),
 ) -> Server:
     """Return the running server of this state folder: adopted if it runs, else started, made first if it never was.
