@@ -188,13 +188,15 @@ END $$;
 SELECT ledger.grow(now() + interval '3 months');
 
 -- Lock books for a batch, in their order, and read what decides it: heads, accounts, keys, holds.  A later statement of a volatile function
--- sees what was committed while an earlier one waited; that is why this is one.
+-- sees what was committed while an earlier one waited; that is why this is one.  Whoever waits for a book waits in a queue: of a row that
+-- was just updated, who comes next finds the new version before who waits for the old one does, and takes it from him.
 CREATE FUNCTION ledger.lock(books uuid[], account_books uuid[], accounts uuid[], key_books uuid[], keys text[], hold_books uuid[], holds uuid[])
 RETURNS TABLE (what text, book_id uuid, id uuid, n bigint, m bigint, f bigint, word text, bytes bytea, at timestamptz)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE found bigint;
 BEGIN
+    PERFORM pg_advisory_xact_lock(b.queue) FROM (SELECT DISTINCT uuid_hash_extended(b, 7172) AS queue FROM unnest(books) AS b ORDER BY 1) AS b;
     SELECT count(*) INTO found FROM (
         SELECT FROM ledger.head h JOIN unnest(books) AS b (book_id) USING (book_id) ORDER BY h.book_id FOR NO KEY UPDATE OF h) AS locked;
     IF found < cardinality(books) THEN
