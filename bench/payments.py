@@ -12,6 +12,7 @@ webhook and has verified it.  Simulators, shop and source of traffic run on the 
                         fsync per batch: that alone, on every core, in batches of the mean size seen, over payments_per_s
     pss_mb              memory of everything `up` runs (simulators and PostgreSQL too), after the load
     rows_before         payments in the tables before the first measured loop
+    audit_percent       share of the machine that the auditor took in that loop, at most: its time, waits included, over that of all cores
     late_p99_ms         how late the source of traffic itself was in that loop; it is part of the times above
     one_call_per_s      the most when the shop creates with confirm=true instead, in one call
 """
@@ -41,6 +42,7 @@ def main() -> int:
     parser.add_argument(
         "--past", type=int, default=0, metavar="N", help="write N payments of the past into the tables first"
     )
+    parser.add_argument("--rate", type=float, help="of the open loop; else 80 %% of the most")
     parser.add_argument("--callers", type=int, nargs="+", help="of the closed loops")
     parser.add_argument(
         "--profile", action="store_true", help="also show where the time goes; that slows everything a little"
@@ -72,7 +74,7 @@ def run(args: argparse.Namespace, stage: Stage, profile: Profile | None) -> int:
         f"closed loop, {callers} callers, one call a payment",
         Plan(seconds=closed_s, callers=callers, warm_s=warm_s, calls="one"),
     )
-    rate = 0.8 * best.played.rate
+    rate = args.rate or 0.8 * best.played.rate
     paced = stage.play(f"open loop at {rate:.0f}/s", Plan(seconds=open_s, rate=rate, warm_s=warm_s))
     say("measuring what nobody can avoid …")
     pss_mb = stage.cast.pss_mb(without=("shop", "traffic"))
@@ -92,6 +94,7 @@ def run(args: argparse.Namespace, stage: Stage, profile: Profile | None) -> int:
         "offered_per_s": round(rate, 1),
         "unavoidable_per_s": round(alone, 1),
         "late_p99_ms": percentile(paced.played.late_ms, 99),
+        "audit_percent": round(paced.audit * 100, 2),
         "batch": batch,
         "merchants": args.merchants,
         "cpu_ms": {name: round(ms, 3) for name, ms in paced.cpu_ms.items()},
@@ -113,6 +116,7 @@ def _targets(f: dict[str, Any]) -> list[Target]:
         Target("the unavoidable alone is faster by", f["unavoidable_ratio"] or 0.0, 3, "times"),
         Target("CPU of Guilder's processes and PostgreSQL, a payment", f["own_cpu_ms"], 4, "ms"),
         Target("memory of everything that runs (PSS)", f["pss_mb"], 600, "MB"),
+        Target(f"the auditor's share of the machine at {f['offered_per_s']:.0f}/s", f["audit_percent"], 2, "%"),
     ]
 
 

@@ -205,7 +205,9 @@ class Batches:
             async def caller(todo: Iterator[int] = todo, batches: Any = batches, answers: Any = answers) -> None:
                 for n in todo:
                     at = time.perf_counter()
-                    answers[n] = await self._db.transact(lambda tx, n=n: post(tx, batches[n][0]), hopeful=True)
+                    answers[n] = await self._db.transact(
+                        lambda tx, n=n: post(tx, batches[n][0]), lock_timeout_ms=20_000, hopeful=True
+                    )
                     total.ms.append((time.perf_counter() - at) * 1000)
 
             cpu, begun = time.process_time(), time.perf_counter()

@@ -47,6 +47,9 @@ class Act:
     played: Played
     cpu_ms: dict[str, float]  # per payment done
     batch: float  # mean size of the batches that were committed durably
+    audit: (
+        float  # share of the machine that the auditor took, at most: its time, waits included, over that of all cores
+    )
 
     @property
     def own_cpu_ms(self) -> float:
@@ -110,13 +113,14 @@ class Stage:
     def play(self, name: str, plan: Plan) -> Act:
         """Carry out a plan.  The cost is of everything from its beginning until all it began is whole."""
         say(f"{name} …")
-        batches, cpu = self._batches(), self.cast.cpu_s()
+        batches, cpu, audit, begun = self._batches(), self.cast.cpu_s(), self._audited_s(), time.monotonic()
         self.traffic.tell(plan)
         played = self.traffic.hear(Played)
+        audit = (self._audited_s() - audit) / (time.monotonic() - begun) / (os.cpu_count() or 1)
         spent = {who: s - cpu[who] for who, s in self.cast.cpu_s().items()}
         items, count = (now - then for now, then in zip(self._batches(), batches, strict=True))
         per_payment = {who: s * 1000 / max(1, played.done) for who, s in spent.items()}
-        act = Act(plan, played, per_payment, items / max(1.0, count))
+        act = Act(plan, played, per_payment, items / max(1.0, count), audit)
         self.acts.append(act)
         told = f"{name}: {played.rate:.0f}/s, {act.own_cpu_ms:.2f} ms of CPU each"
         say(told + (f"; refused {played.failed}, lost {played.lost}" if played.failed or played.lost else ""))
@@ -124,13 +128,20 @@ class Stage:
 
     def _batches(self) -> tuple[float, float]:
         """Items and batches of the durable lanes so far."""
-        totals = {"sum": 0.0, "count": 0.0}
+        kinds = ("guilder_batch_items_sum", "guilder_batch_items_count")
+        items, count = (sum(n for labels, n in self._counted(kind) if 'lane="payments.' in labels) for kind in kinds)
+        return items, count
+
+    def _audited_s(self) -> float:
+        """Seconds that audits took so far."""
+        return sum(n for _, n in self._counted("guilder_audit_seconds_total"))
+
+    def _counted(self, metric: str) -> Iterator[tuple[str, float]]:
         for line in get(f"{self.it.at.metrics}/metrics").decode().splitlines():
             name, _, rest = line.partition("{")
-            kind = name.removeprefix("guilder_batch_items_")
-            if kind in totals and 'lane="payments.' in rest:
-                totals[kind] += float(rest.rpartition(" ")[2])
-        return totals["sum"], totals["count"]
+            if name == metric:
+                labels, _, value = rest.rpartition(" ")
+                yield labels, float(value)
 
 
 @contextmanager
