@@ -1,5 +1,6 @@
 """A desk at which payments are made without a network: wishes go in as the lanes get them, outcomes as channels say them."""
 
+import contextlib
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from guilder.payments.states import IntentStatus
 from guilder.payments.ways import Way
 from guilder.platform import context
 from guilder.platform.crypto import Keyring
-from guilder.platform.db import Database, Tx
+from guilder.platform.db import Conflict, Contended, Database, Tx
 from guilder.platform.environment import Cache, Env
 from guilder.platform.idempotency import Asked, Key
 from guilder.platform.settings import Settings
@@ -58,6 +59,7 @@ class Desk:
     book: UUID = field(default_factory=ids.new_id)
     account: UUID = field(default_factory=ids.new_id)
     funds: str = "platform"
+    hopeful: bool = False  # batches run first as lanes run them first: what is not there yet is not looked for, some rows are not locked
 
     @property
     def db(self) -> Database:
@@ -124,6 +126,9 @@ class Desk:
 
     async def run(self, work: Callable[[Tx, list[Any]], Awaitable[Sequence[Any]]], *items: Any) -> list[Any]:
         """One batch of a lane, committed."""
+        if self.hopeful:
+            with contextlib.suppress(Conflict, Contended):
+                return list(await self.db.transact(lambda tx: work(tx, list(items)), hopeful=True))
         return list(await self.db.transact(lambda tx: work(tx, list(items))))
 
     async def pay(self, amount: int = 100, **over: Any) -> tuple[Intent, Attempt]:

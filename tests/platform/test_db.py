@@ -203,7 +203,7 @@ async def test_D4_nothing_stays_on_a_pooled_connection(place: Place) -> None:
 
     assert await pool.transact(look, durable=False, lock_timeout_ms=50) == ("off", "50ms")
     assert await pool.transact(look) == ("on", "2s")
-    assert await pool.value(Query("lock_timeout", "SHOW lock_timeout")) == "2s"
+    assert await pool.value(Query("lock_timeout", "SHOW lock_timeout")) == "250ms"
     await pool.close()
 
 

@@ -78,9 +78,9 @@ async def begin_many(tx: Tx, asked: list[Asked[Begin]]) -> Sequence[Begun | Repl
     wanted = [
         a.item.intent_key for a, f in zip(asked, found, strict=True) if isinstance(f, Fresh) and a.item.new is None
     ]
-    intents = await store.lock(tx, [*wanted, *homes.values()])
+    intents, seen = await _payments(tx, [*wanted, *homes.values()])
     attempts = await store.attempts(tx, [i.key for i in intents.values() if i.attempt_id is not None])
-    fold = _Fold(intents, attempts)
+    fold = _Fold(intents, attempts, seen)
     results: list[Begun | Reply | GuilderError] = []
     for a, f in zip(asked, found, strict=True):
         if isinstance(f, Fresh):
@@ -92,18 +92,31 @@ async def begin_many(tx: Tx, asked: list[Asked[Begin]]) -> Sequence[Begun | Repl
             results.append(f)
     fold.claims.store(tx)
     await store.save(tx, fold.changes)
-    await tx.flush()
+    if tx.opened:
+        await tx.flush()
     reach("pay.idem_claimed", fold.subject)
     return results
+
+
+async def _payments(tx: Tx, keys: list[BookKey]) -> tuple[dict[BookKey, Intent], store.Seen | None]:
+    """The payments of a batch: looked at, if each is tried for the first time (nobody else moves such a one but by changing its row);
+    otherwise locked."""
+    if tx.hopeful:
+        intents, seen = await store.look(tx, keys)
+        if all(i.attempt_id is None for i in intents.values()):
+            return intents, seen
+    return await store.lock(tx, keys), None
 
 
 class _Fold:
     """The begins of one batch over what it has locked."""
 
-    def __init__(self, intents: dict[BookKey, Intent], attempts: dict[BookKey, Attempt]) -> None:
+    def __init__(
+        self, intents: dict[BookKey, Intent], attempts: dict[BookKey, Attempt], seen: store.Seen | None = None
+    ) -> None:
         self.intents = intents
         self.attempts = attempts
-        self.changes = Changes()
+        self.changes = Changes(seen=seen)
         self.claims = Claims()
         self.at = clock.now()
         self._keys: dict[tuple[UUID, str], bytes] = {}

@@ -190,6 +190,7 @@ class Changes:
     """Everything that a batch did, to be saved in one go.  `by` is whoever asked for the item at hand."""
 
     by: Context | None = None
+    seen: dict[BookKey, int] | None = None  # the xmin of each payment and attempt that was read; None: they are locked
 
     intents: dict[BookKey, Intent] = field(default_factory=dict)
     attempts: dict[BookKey, Attempt] = field(default_factory=dict)

@@ -27,6 +27,21 @@ SELECT i.*
  ORDER BY i.book_id, i.id
    FOR NO KEY UPDATE OF i
 
+-- name: look_at_intents
+-- Not locked: what is written of them insists on `seen`.
+SELECT i.*, i.xmin AS seen
+  FROM unnest($1::uuid[], $2::uuid[]) AS k (book_id, id)
+  JOIN payments.intent i ON i.book_id = k.book_id AND i.id = k.id
+
+-- name: look_at_intents_of_attempts
+-- Payments with all their attempts, at one instant, not locked: the columns of a payment, `seen`, the columns of an attempt, `seen`.
+SELECT i.*, i.xmin, t.*, t.xmin
+  FROM unnest($1::uuid[], $2::uuid[]) AS k (book_id, id)
+  JOIN payments.attempt a ON a.book_id = k.book_id AND a.id = k.id
+  JOIN payments.intent i ON i.book_id = a.book_id AND i.id = a.intent_id
+  JOIN payments.attempt t ON t.intent_id = i.id AND t.book_id = i.book_id
+ ORDER BY t.id
+
 -- name: intents_of_attempts
 SELECT t.book_id, t.id, t.intent_id
   FROM payments.attempt t
@@ -64,21 +79,22 @@ INSERT INTO payments.charge SELECT * FROM unnest($1::payments.charge[])
 INSERT INTO payments.refund SELECT * FROM unnest($1::payments.refund[])
 
 -- name: update_intents
+-- $2: each row's xmin when it was read, if it was not locked.
 UPDATE payments.intent t
    SET version = n.version, status = n.status, amount = n.amount, currency = n.currency, customer_id = n.customer_id,
        method_id = n.method_id, method_type = n.method_type, types = n.types,
        attempt_id = n.attempt_id, charge_id = n.charge_id, description = n.description, metadata = n.metadata,
        extra = n.extra, next_action = n.next_action, last_error = n.last_error, cancel_reason = n.cancel_reason,
        cancel_wanted_at = n.cancel_wanted_at, canceled_at = n.canceled_at, expires_at = n.expires_at
-  FROM unnest($1::payments.intent[]) AS n
- WHERE t.book_id = n.book_id AND t.id = n.id
+  FROM unnest($1::payments.intent[]) WITH ORDINALITY AS n
+ WHERE t.book_id = n.book_id AND t.id = n.id AND ($2::xid[] IS NULL OR platform.insist(t.xmin = ($2::xid[])[n.ordinality]))
 
 -- name: update_attempts
 UPDATE payments.attempt t
    SET state = n.state, channel_ref = n.channel_ref, next_action = n.next_action, problem = n.problem, ask_at = n.ask_at,
        asked = n.asked, close_wanted = n.close_wanted, paid_at = n.paid_at
-  FROM unnest($1::payments.attempt[]) AS n
- WHERE t.book_id = n.book_id AND t.id = n.id
+  FROM unnest($1::payments.attempt[]) WITH ORDINALITY AS n
+ WHERE t.book_id = n.book_id AND t.id = n.id AND ($2::xid[] IS NULL OR platform.insist(t.xmin = ($2::xid[])[n.ordinality]))
 
 -- name: update_charges
 UPDATE payments.charge t

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from guilder.channels.model import Outcome
+from guilder.channels.model import Outcome, State
 from guilder.core import clock
 from guilder.core.errors import CardError, GuilderError
 from guilder.payments import life, present, store
@@ -26,6 +26,10 @@ from guilder.platform.environment import LaneSpec
 from guilder.platform.failpoints import reach
 from guilder.platform.idempotency import Key, Reply
 from guilder.platform.once import refusal
+
+WAITING = frozenset(
+    {State.PENDING, State.UNKNOWN, State.NOT_FOUND}
+)  # the attempt stays open, or the answer comes too late
 
 
 class Heard(msgspec.Struct, frozen=True):
@@ -64,10 +68,17 @@ class Recorded(msgspec.Struct, frozen=True):
 
 
 async def record_many(tx: Tx, heard: list[Heard]) -> Sequence[Recorded | GuilderError]:
-    """Apply each answer in order, each seeing what those before it did; one lock, one save for the whole list."""
-    intents = await store.lock_of_attempts(tx, [(h.book_id, h.attempt_id) for h in heard])
-    attempts = await store.attempts(tx, intents)
-    changes, at = Changes(), clock.now()
+    """Apply each answer in order, each seeing what those before it did; one lock, one save for the whole list.
+
+    Answers that leave everything open move no money: a hopeful run only looks, and what it writes insists that nobody was faster.
+    """
+    keys, seen = [(h.book_id, h.attempt_id) for h in heard], None
+    if tx.hopeful and all(h.outcome.state in WAITING for h in heard):
+        intents, attempts, seen = await store.look_of_attempts(tx, keys)
+    else:
+        intents = await store.lock_of_attempts(tx, keys)
+        attempts = await store.attempts(tx, intents)
+    changes, at = Changes(seen=seen), clock.now()
     results: list[Recorded | GuilderError] = []
     replies: list[tuple[Key, Reply]] = []
     for h in heard:
@@ -87,8 +98,11 @@ async def record_many(tx: Tx, heard: list[Heard]) -> Sequence[Recorded | Guilder
         results.append(Recorded(True, attempt.state.value, case, reply))
     _reach(heard, BEFORE_POST)
     await store.save(tx, changes)
-    results = _only_ours(heard, results, await idempotency.finish_many(tx, replies))
-    await tx.flush()
+    if tx.opened:
+        results = _only_ours(heard, results, await idempotency.finish_many(tx, replies))
+        await tx.flush()
+    else:
+        idempotency.finish_own(tx, replies)
     _reach(heard, AFTER_POST)
     _reach(heard, BEFORE_COMMIT)
     return results
@@ -172,4 +186,7 @@ def refund_answer(face: Face, refund: Refund) -> Reply:
 
 
 RECORD: LaneSpec[Heard, Recorded] = LaneSpec("payments.record", record_many)
+RECORD_WAITING: LaneSpec[Heard, Recorded] = LaneSpec(
+    "payments.record_waiting", record_many
+)  # nobody's money waits here
 RECORD_REFUND: LaneSpec[HeardRefund, Recorded] = LaneSpec("payments.record_refund", record_refund_many)

@@ -1,6 +1,6 @@
 """Lock, read and save payments: each row once, whatever a batch did to it."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import fields
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
@@ -40,9 +40,9 @@ class Shape(Generic[T]):
                 values[n] = _encode(values[n]).decode()
         return tuple(values)
 
-    def of(self, row: Row) -> T:
+    def of(self, row: Sequence[Any]) -> T:
         """What a whole row of the table is."""
-        values = list(row.values())
+        values = list(row)
         for n in self._json:
             if values[n] is not None:
                 values[n] = _decode(values[n])
@@ -50,11 +50,39 @@ class Shape(Generic[T]):
 
 
 METHOD, INTENT, ATTEMPT, CHARGE, REFUND = Shape(Method), Shape(Intent), Shape(Attempt), Shape(Charge), Shape(Refund)
+_INTENT = len(fields(Intent))
 
 
 async def lock(tx: Tx, keys: Iterable[BookKey]) -> dict[BookKey, Intent]:
     """Lock payments, in key order.  Everything that belongs to a payment is guarded by this lock; read it afterwards."""
     return await _locked(tx, Q.lock_intents, keys)
+
+
+Seen = dict[BookKey, int]  # the version of each row that was read without a lock: its xmin
+
+
+async def look(tx: Tx, keys: Iterable[BookKey]) -> tuple[dict[BookKey, Intent], Seen]:
+    """Payments as they are, not locked: saving insists that they still are."""
+    wanted = sorted(set(keys))
+    rows = await tx.look(Q.look_at_intents, *_columns(wanted)) if wanted else []
+    intents = [(intent_of(r), r["seen"]) for r in rows]
+    return {i.key: i for i, _ in intents}, {i.key: seen for i, seen in intents}
+
+
+async def look_of_attempts(
+    tx: Tx, keys: Iterable[BookKey]
+) -> tuple[dict[BookKey, Intent], dict[BookKey, Attempt], Seen]:
+    """The payments of these attempts with every attempt of theirs, at one instant, not locked."""
+    intents: dict[BookKey, Intent] = {}
+    attempts: dict[BookKey, Attempt] = {}
+    seen: Seen = {}
+    for row in await tx.look(Q.look_at_intents_of_attempts, *_columns(sorted(set(keys)))):
+        values = tuple(row.values())
+        intent, attempt = _intent(values[:_INTENT]), _attempt(values[_INTENT + 1 : -1])
+        intents.setdefault(intent.key, intent)
+        attempts.setdefault(attempt.key, attempt)
+        seen[intent.key], seen[attempt.key] = values[_INTENT], values[-1]
+    return intents, attempts, seen
 
 
 async def lock_of_attempts(tx: Tx, keys: Iterable[BookKey]) -> dict[BookKey, Intent]:
@@ -94,11 +122,21 @@ async def refunds(tx: Tx, intents: Iterable[BookKey]) -> dict[BookKey, Refund]:
 
 async def _belonging(tx: Tx, query: Query, keys: Iterable[BookKey]) -> list[Row]:
     wanted = sorted(set(keys))
-    return await tx.rows(query, [k[0] for k in wanted], [k[1] for k in wanted]) if wanted else []
+    return await tx.rows(query, *_columns(wanted)) if wanted else []
+
+
+def _columns(keys: Sequence[BookKey]) -> tuple[list[Any], list[Any]]:
+    return [k[0] for k in keys], [k[1] for k in keys]
 
 
 async def save(tx: Tx, changes: Changes) -> None:
-    """Have everything written that a batch did: rows, journals, history, events, cases.  One statement for all of it (D5)."""
+    """Have everything written that a batch did: rows, journals, history, events, cases.  One statement for all of it (D5).
+
+    What was `seen` and not locked must be as it was, or the transaction is Contended.  Money is moved under the lock alone.
+    """
+    must(
+        changes.seen is None or not (changes.journals or changes.charges or changes.refunds), "money moves under a lock"
+    )
     if changes.journals:
         posted = await ledger.post(tx, changes.journals)
         for journal, answer in zip(changes.journals, posted, strict=True):
@@ -110,12 +148,12 @@ async def save(tx: Tx, changes: Changes) -> None:
         (Q.insert_attempts, ATTEMPT, c.new_attempts, none),
         (Q.insert_charges, CHARGE, c.new_charges, none),
         (Q.insert_refunds, REFUND, c.new_refunds, none),
-        (Q.update_intents, INTENT, c.intents, c.new_intents),
-        (Q.update_attempts, ATTEMPT, c.attempts, c.new_attempts),
         (Q.update_charges, CHARGE, c.charges, c.new_charges),
         (Q.update_refunds, REFUND, c.refunds, c.new_refunds),
     ):
         _write(tx, query, shape, wanted, but)
+    _write(tx, Q.update_intents, INTENT, c.intents, c.new_intents, _of(c.seen, c.intents, c.new_intents))
+    _write(tx, Q.update_attempts, ATTEMPT, c.attempts, c.new_attempts, _of(c.seen, c.attempts, c.new_attempts))
     if c.channel_refs:
         refs = sorted(c.channel_refs.items())
         tx.write(Q.insert_channel_refs, [(*ref, *about) for ref, about in refs])
@@ -128,39 +166,53 @@ async def save(tx: Tx, changes: Changes) -> None:
 _MOVED = attrgetter("about", "kind", "was", "became", "door", "root_id", "at")
 
 
-def _write(tx: Tx, query: Query, shape: Shape[Any], wanted: dict[BookKey, Any], but: Container[BookKey]) -> None:
+def _of(seen: Seen | None, wanted: Iterable[BookKey], but: Container[BookKey]) -> list[int] | None:
+    return None if seen is None else [seen[k] for k in sorted(wanted) if k not in but]
+
+
+def _write(
+    tx: Tx, query: Query, shape: Shape[Any], wanted: dict[BookKey, Any], but: Container[BookKey], *args: object
+) -> None:
     """In key order, as everywhere: transactions that touch the same rows queue, and never deadlock."""
     rows = [shape.row(wanted[k]) for k in sorted(wanted) if k not in but]
     if rows:
-        tx.write(query, rows)
+        tx.write(query, rows, *args)
 
 
 def intent_of(row: Row) -> Intent:
     """A payment from its row."""
-    intent = INTENT.of(row)
+    return _intent(tuple(row.values())[:_INTENT])
+
+
+def _intent(values: Sequence[Any]) -> Intent:
+    intent = INTENT.of(values)
     intent.status = IntentStatus(intent.status)
     return intent
 
 
 def method_of(row: Row) -> Method:
     """A way to pay from its row."""
-    return METHOD.of(row)
+    return METHOD.of(tuple(row.values()))
 
 
 def attempt_of(row: Row) -> Attempt:
     """An attempt from its row."""
-    attempt = ATTEMPT.of(row)
+    return _attempt(tuple(row.values()))
+
+
+def _attempt(values: Sequence[Any]) -> Attempt:
+    attempt = ATTEMPT.of(values)
     attempt.state = AttemptState(attempt.state)
     return attempt
 
 
 def charge_of(row: Row) -> Charge:
     """A charge from its row."""
-    return CHARGE.of(row)
+    return CHARGE.of(tuple(row.values()))
 
 
 def refund_of(row: Row) -> Refund:
     """A refund from its row."""
-    refund = REFUND.of(row)
+    refund = REFUND.of(tuple(row.values()))
     refund.state = RefundState(refund.state)
     return refund

@@ -15,6 +15,8 @@ Promises.
     D5  What was handed to `Tx.write` is in the database before anything later is read, and before COMMIT; until then it waits for
         company, and what waits together goes as one statement, in one round trip.  A transaction that reads nothing is that one
         statement, mark and wake-ups included: no BEGIN, no COMMIT.
+    D6  A hopeful transaction may look at rows before it begins instead of locking them.  What it then writes of them insists that they are
+        as they were; if one is not, nothing is written, it is Contended, and runs again with locks.  No money moves this way.
 
 READ COMMITTED throughout: what depends on a lock is read in a later statement than the one that took it.
 """
@@ -50,6 +52,7 @@ for _asked, _kinds in {"IterableABC": (list, tuple), "SizedABC": (list, tuple), 
     setattr(protocol, _asked, _kinds)
 
 LOCK_TIMEOUT_MS = 2000
+ALONE_MS = 250  # the same for a statement that is a transaction by itself: who has to wait longer runs again, and says how long
 # Hot statements find a batch's rows by key.  On tables that were empty when they were first planned PostgreSQL would rather read the whole
 # table, and keep that plan while it grows: so their plans are pinned to the indexes.  `plan_freely` is for those that read everything.
 _PLANS = {
@@ -60,7 +63,7 @@ _PLANS = {
     "enable_mergejoin": "off",
     "plan_cache_mode": "force_generic_plan",
     "jit": "off",
-    "lock_timeout": str(LOCK_TIMEOUT_MS),
+    "lock_timeout": str(ALONE_MS),
 }
 DriverError = asyncpg.PostgresError  # what opening a database may raise: no such one, no such role, a wrong password
 
@@ -102,8 +105,8 @@ class CommitUnknown(Unknown):
 class Tx:
     """A transaction in progress.  Pass it down; never keep it.
 
-    `hopeful`: this is the first run of its work, and what unique keys will find out need not be looked up before: a Conflict runs the
-    work again, and then it looks.
+    `hopeful`: this is the first run of its work.  What unique keys will find out need not be looked up before, nor locked what nobody else
+    is likely to change (D6): a Conflict, and Contended, run the work again, and then it looks up and locks.
     """
 
     __slots__ = ("_args", "_begin", "_connection", "_queries", "hopeful", "wakes")
@@ -153,6 +156,12 @@ class Tx:
         """All rows of `query`."""
         await self.flush()
         return await (await self._open()).fetch(query.text, *args)
+
+    async def look(self, query: Query, *args: object) -> list[Row]:
+        """All rows of `query` as they are now, before the transaction begins.  What is then written of them insists that they are still so
+        (`platform.insist`): if not, that is Contended, and the next run locks them first."""
+        must(not self.opened and not self._queries, "what is looked at is not locked, and comes first")
+        return await self._connection.fetch(query.text, *args)
 
     async def row(self, query: Query, *args: object) -> Row | None:
         """The first row of `query`, if any."""

@@ -174,18 +174,24 @@ async def beat(db: Database) -> None:
 async def finish_many(tx: Tx, answers: Sequence[tuple[Key, Reply]]) -> set[tuple[UUID, str]]:
     """Store the answers of keys that this process runs (I3), with all that waits to be written, and say which: one that was taken
     over keeps its new runner."""
-    answers = sorted((a for a in answers if a[0].key is not None), key=lambda a: (a[0].book_id, a[0].key or ""))
-    if not answers:
+    if not any(key.key is not None for key, _ in answers):
         return set()
-    finished = await tx.written(
-        Q.finish_answers,
-        [k.book_id for k, _ in answers],
-        [k.key for k, _ in answers],
-        [r.status for _, r in answers],
-        [r.body for _, r in answers],
-        RUNNER,
-    )
+    finished = await tx.written(Q.finish_answers, *_finished(answers))
     return {(r["book_id"], r["key"]) for r in finished}
+
+
+def finish_own(tx: Tx, answers: Sequence[tuple[Key, Reply]]) -> None:
+    """The same for a transaction that has locked nothing: a key that was taken over makes it Contended, and the next run says which."""
+    if any(key.key is not None for key, _ in answers):
+        tx.write(Q.finish_own_answers, *_finished(answers))
+
+
+def _finished(answers: Sequence[tuple[Key, Reply]]) -> tuple[object, ...]:
+    """In key order."""
+    named = sorted((a for a in answers if a[0].key is not None), key=lambda a: (a[0].book_id, a[0].key or ""))
+    return (
+        [k.book_id for k, _ in named], [k.key for k, _ in named], [r.status for _, r in named], [r.body for _, r in named], RUNNER,
+    )  # fmt: skip
 
 
 async def release(tx: Tx, keys: Sequence[Key]) -> None:

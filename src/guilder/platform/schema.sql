@@ -6,6 +6,15 @@ BEGIN
     RAISE EXCEPTION '%.% is written once: % is refused', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP;
 END $$;
 
+-- What a statement is about to write still is as it was read without a lock; if not, the transaction runs again, and locks it first.
+CREATE FUNCTION platform.insist(so boolean) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF so IS NOT TRUE THEN
+        RAISE EXCEPTION 'a row is not any more what it was when it was read' USING ERRCODE = 'serialization_failure';
+    END IF;
+    RETURN true;
+END $$;
+
 -- Every transaction's last act.  A COMMIT whose answer was lost is looked up here.
 CREATE TABLE platform.commit_mark (
     id  uuid        PRIMARY KEY,
