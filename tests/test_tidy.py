@@ -35,6 +35,7 @@ WITHOUT_BOOK = {  # tables whose primary key does not begin with book_id, and wh
     "platform.outbox": "work to be done, gone when it is",
     "platform.job": "work to be done, named by kind and key",
     "platform.auditor": "two rows: how far each pass over all books has come",
+    "platform.retention": "one row per table that grows",
     "payments.channel_ref": "a side table: a channel's number is unique per channel account, whatever the book",
     "reconciliation.channel_day": "one row per channel account and day",
     "schema_version.applied": "one row per database",

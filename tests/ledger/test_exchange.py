@@ -1,4 +1,4 @@
-"""Between assets and between books, partitions of months, holds that expire: each adds up, and none loses a unit."""
+"""Between assets and between books, holds that expire: each adds up, and none loses a unit."""
 
 from datetime import timedelta
 from fractions import Fraction
@@ -16,7 +16,6 @@ from guilder.ledger.holds import expire_due
 from guilder.platform.db import Database
 from guilder.platform.sql import Query
 from journals import AT, PAYABLE, RECEIVABLE, SURPLUS, journal, move
-from place import Place
 
 pytest_plugins = ["database"]
 pytestmark = pytest.mark.anyio
@@ -108,17 +107,3 @@ async def test_a_hold_that_expired_is_not_captured_and_the_sweep_gives_it_back_o
     )
     assert (row["balance"], row["held"]) == (70, 0)
     assert await db.transact(sweep) == []
-
-
-async def test_journals_lie_in_the_partition_of_their_month_and_more_are_made_ahead(db: Database, place: Place) -> None:
-    book = ids.new_id()
-    await posted(db, move("1", RECEIVABLE, PAYABLE, 1, book))
-
-    here = await place.fetch("SELECT tableoid::regclass::text AS part FROM ledger.journal WHERE book_id = $1", book)
-    assert [r["part"] for r in here] == [f"ledger.journal_{clock.now():%Y_%m}"]
-    assert await db.value(Query("g", "SELECT ledger.grow(now() + interval '3 months')")) == 0, "they are there"
-    assert await db.value(Query("g", "SELECT ledger.grow(now() + interval '5 months')")) == 10
-    assert await posted(db, move("1", RECEIVABLE, PAYABLE, 1, book), move("2", RECEIVABLE, PAYABLE, 1, book)) == [
-        "exists",
-        "created",
-    ]

@@ -42,7 +42,7 @@ def test_a_file_that_is_wrong_is_an_error(tmp_path: Path, text: str) -> None:
     ("name", "value"),
     [
         ("API_PROT", "1"), ("API_PORT", "eighty"), ("API_PORT", ""), ("BATCH_SIZE", "0"), ("BATCH_LANES", "0"),
-        ("POOL_SIZE", "-1"), ("BATCH_GATHER_MS", "-1"), ("PAYMENT_EXPIRY_S", "0"), ("ANSWERS_KEPT_DAYS", "0"),
+        ("POOL_SIZE", "-1"), ("BATCH_GATHER_MS", "-1"), ("PAYMENT_EXPIRY_S", "0"),
         ("LATE_SUCCESS", "acept"), ("API_WORKERS", "0"),
     ],
 )  # fmt: skip

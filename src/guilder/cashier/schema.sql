@@ -41,6 +41,9 @@ SELECT s.book_id, s.id, s.version, s.intent_id, s.amount, s.currency, s.customer
   FROM cashier.session s
   JOIN payments.intent_line i ON i.book_id = s.book_id AND i.id = s.intent_id;
 
+INSERT INTO platform.retention (name, reason) VALUES
+    ('cashier.session', 'what payers were shown, beside their payment');
+
 GRANT USAGE ON SCHEMA cashier TO guilder_app;
 GRANT SELECT, INSERT, UPDATE ON cashier.session TO guilder_app;
 GRANT SELECT ON cashier.shown TO guilder_app;

@@ -1,13 +1,9 @@
-"""What the worker does for the book: it seals, gives back what expired holds reserved, and makes the partitions of months to come."""
+"""What the worker does for the book: it seals, and gives back what expired holds reserved."""
 
 from guilder.ledger import holds, seal
 from guilder.platform import telemetry
-from guilder.platform.db import Tx
 from guilder.platform.environment import Env
 from guilder.platform.jobs import Loop
-from guilder.platform.sql import load
-
-Q = load(__package__)
 
 
 async def seal_books(rt: Env) -> int:
@@ -22,17 +18,7 @@ async def expire_holds(rt: Env) -> int:
     return await holds.expire_due(rt.db)
 
 
-async def grow(rt: Env) -> int:
-    """Make the partitions of the next three months, if they are not there; how many."""
-
-    async def work(tx: Tx) -> int:
-        return int(await tx.value(Q.grow))
-
-    return await rt.db.transact(work)
-
-
 LOOPS = (
     Loop("ledger.seal", 1.0, seal_books),
-    Loop("ledger.grow", 3600.0, grow),
     Loop("ledger.expire", 5.0, expire_holds, full=holds.AT_ONCE),
 )

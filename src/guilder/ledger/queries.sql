@@ -60,9 +60,6 @@ SELECT DISTINCT ON (book_id) book_id, n, last, at, hash FROM ledger.seal ORDER B
 -- name: seal_at
 SELECT last, hash FROM ledger.seal WHERE book_id = $1 AND n = $2
 
--- name: grow
-SELECT ledger.grow(now() + interval '3 months')
-
 -- name: list_accounts
 SELECT code, asset, normal, floor, balance, held, shown FROM ledger.balance WHERE book_id = $1 ORDER BY code, asset
 
@@ -80,7 +77,7 @@ SELECT * FROM ledger.balance
 -- name: list_journals
 SELECT id FROM ledger.journal
  WHERE book_id = $1 AND ($2::uuid IS NULL OR id < $2) AND ($3::uuid IS NULL OR id > $3)
-   AND ($4::timestamptz IS NULL OR id >= ledger.id_at($4)) AND ($5::timestamptz IS NULL OR id < ledger.id_at($5))
+   AND ($4::timestamptz IS NULL OR id >= platform.id_at($4)) AND ($5::timestamptz IS NULL OR id < platform.id_at($5))
  ORDER BY id DESC LIMIT $6
 
 -- name: find_journals
@@ -104,7 +101,7 @@ SELECT coalesce((SELECT balance FROM closed), 0) + coalesce((
       FROM ledger.journal j
       JOIN ledger.transfer t ON t.book_id = j.book_id AND t.journal_id = j.id AND t.credit_id IS NOT NULL AND $2 IN (t.debit_id, t.credit_id)
      WHERE j.book_id = $1 AND j.at < $3
-       AND ((SELECT until FROM closed) IS NULL OR (j.at >= (SELECT until FROM closed) AND j.id >= ledger.id_at((SELECT until FROM closed) - interval '2 days')))), 0)
+       AND ((SELECT until FROM closed) IS NULL OR (j.at >= (SELECT until FROM closed) AND j.id >= platform.id_at((SELECT until FROM closed) - interval '2 days')))), 0)
 
 -- name: statement
 -- An account's batches by its standings, the journals of each batch by their ids: a page costs what it shows.  $5, $6: the last line of the
@@ -129,7 +126,7 @@ lines AS (
       JOIN ledger.transfer t ON t.book_id = j.book_id AND t.journal_id = j.id AND $2 IN (t.debit_id, t.credit_id)
       LEFT JOIN ledger.account o ON o.book_id = $1 AND o.id = CASE WHEN t.credit_id = $2 THEN t.debit_id ELSE t.credit_id END)
 SELECT * FROM (
-    SELECT journal_id, line, to_timestamp(('x' || left(replace(journal_id::text, '-', ''), 12))::bit(48)::bigint / 1000.0) AS booked_at, at, key, rule, kind, other,
+    SELECT journal_id, line, platform.at_of(journal_id) AS booked_at, at, key, rule, kind, other,
            CASE WHEN moved = 0 THEN reserved ELSE moved END AS units,
            coalesce((SELECT balance FROM begun), 0) + sum(moved) OVER w AS balance,
            coalesce((SELECT held FROM begun), 0) + sum(reserved) OVER w AS held
@@ -189,8 +186,9 @@ SELECT 'book ' || book_id || ' ' || asset, 'balances sum to ' || sum(balance)
 -- every journal is what its digest says (model.Journal.digest).
 SELECT 'table ledger.' || t.name AS subject, 'it can be changed' AS fault
   FROM (VALUES ('head'), ('account'), ('journal'), ('transfer'), ('note'), ('refusal'), ('key'), ('hold'), ('standing'), ('seal'), ('closing')) AS t (name)
- WHERE (t.name NOT IN ('head', 'account', 'hold') AND
-        (SELECT count(*) FROM pg_trigger g WHERE g.tgrelid = ('ledger.' || t.name)::regclass AND g.tgname LIKE 'L2 %' AND g.tgenabled = 'O') < 2)
+ WHERE (t.name NOT IN ('head', 'account', 'hold') AND EXISTS (
+        SELECT FROM (SELECT ('ledger.' || t.name)::regclass AS id UNION SELECT relid FROM pg_partition_tree(('ledger.' || t.name)::regclass)) AS part
+         WHERE (SELECT count(*) FROM pg_trigger g WHERE g.tgrelid = part.id AND g.tgname LIKE 'L2 %' AND g.tgenabled = 'O') < 2))
     OR has_any_column_privilege('guilder_app', 'ledger.' || t.name, 'INSERT')
     OR has_any_column_privilege('guilder_app', 'ledger.' || t.name, 'UPDATE')
     OR has_table_privilege('guilder_app', 'ledger.' || t.name, 'DELETE')
@@ -361,7 +359,7 @@ WITH ends AS (
            (t.credit_id, t.units, 0)) AS n (id, balance, held)
      WHERE n.id IS NOT NULL),
 touched AS (
-    SELECT book_id, id, ledger.id_at(uuid_extract_timestamp(first)) AS after, ledger.id_at(uuid_extract_timestamp(last) + interval '1 ms') AS upto
+    SELECT book_id, id, platform.id_at(uuid_extract_timestamp(first)) AS after, platform.id_at(uuid_extract_timestamp(last) + interval '1 ms') AS upto
       FROM ends GROUP BY book_id, id, first, last),
 course AS (
     SELECT book_id, id, stood, sum(balance) OVER past AS balance, sum(held) OVER past AS held, stood_balance, stood_held

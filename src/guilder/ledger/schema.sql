@@ -4,11 +4,6 @@
 -- holds and standings are moved by PostgreSQL itself, from the transfers that are written, so that SQL cannot unbalance a book either.
 CREATE SCHEMA ledger;
 
-CREATE FUNCTION ledger.id_at(at timestamptz) RETURNS uuid LANGUAGE sql IMMUTABLE STRICT AS $$
-    -- The lowest UUIDv7 of an instant: where a partition begins, where history is cut.
-    SELECT (lpad(to_hex(floor(extract(epoch FROM at) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid
-$$;
-
 -- One row a book: whoever posts in it holds this row until he commits.  So ids rise in the order of commits, book by book.
 CREATE TABLE ledger.head (
     book_id   uuid PRIMARY KEY,
@@ -146,32 +141,6 @@ CREATE TABLE ledger.closing (
     PRIMARY KEY (book_id, until, account_id)
 );
 
-CREATE TABLE ledger.journal_rest  PARTITION OF ledger.journal  DEFAULT;
-CREATE TABLE ledger.transfer_rest PARTITION OF ledger.transfer DEFAULT;
-CREATE TABLE ledger.note_rest     PARTITION OF ledger.note     DEFAULT;
-CREATE TABLE ledger.refusal_rest  PARTITION OF ledger.refusal  DEFAULT;
-CREATE TABLE ledger.standing_rest PARTITION OF ledger.standing DEFAULT;
-
--- Make the partitions of the months up to an instant, where nothing lies in the rest partitions yet; how many.  A partition is a month of ids.
-CREATE FUNCTION ledger.grow(upto timestamptz) RETURNS integer LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE month timestamp := date_trunc('month', now() AT TIME ZONE 'UTC'); name text; part text; made integer := 0;
-BEGIN
-    PERFORM pg_advisory_xact_lock(7172);
-    upto := least(upto, now() + interval '1 year'); -- nobody needs more, and each costs
-    WHILE month < upto AT TIME ZONE 'UTC' LOOP
-        FOREACH name IN ARRAY ARRAY['journal', 'transfer', 'note', 'refusal', 'standing'] LOOP
-            part := name || to_char(month, '_YYYY_MM');
-            CONTINUE WHEN to_regclass('ledger.' || part) IS NOT NULL;
-            EXECUTE format('CREATE TABLE ledger.%I PARTITION OF ledger.%I FOR VALUES FROM (%L) TO (%L)', part, name,
-                           ledger.id_at(month AT TIME ZONE 'UTC'), ledger.id_at((month + interval '1 month') AT TIME ZONE 'UTC'));
-            EXECUTE format('CREATE TRIGGER "L2 never emptied" BEFORE TRUNCATE ON ledger.%I EXECUTE FUNCTION ledger.written_once()', part);
-            made := made + 1;
-        END LOOP;
-        month := month + interval '1 month';
-    END LOOP;
-    RETURN made;
-END $$;
-
 CREATE FUNCTION ledger.written_once() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'L2: ledger.% is written once; % is refused', TG_TABLE_NAME, TG_OP;
@@ -185,7 +154,11 @@ BEGIN
     END LOOP;
 END $$;
 
-SELECT ledger.grow(now() + interval '3 months');
+SELECT platform.grow(100);
+
+INSERT INTO platform.retention (name, reason)
+SELECT 'ledger.' || t, 'the book: by law and for its own proof nothing of it is let go; closed months can be detached'
+  FROM unnest(ARRAY['account', 'journal', 'transfer', 'note', 'refusal', 'key', 'hold', 'standing', 'seal', 'closing']) AS t;
 
 -- Lock books for a batch, in their order, and read what decides it: heads, accounts, keys, holds.  A later statement of a volatile function
 -- sees what was committed while an earlier one waited; that is why this is one.  Whoever waits for a book waits in a queue: of a row that
@@ -355,8 +328,8 @@ RETURNS TABLE (account_id uuid, opening numeric, debits numeric, credits numeric
           FROM ledger.journal j
           JOIN ledger.transfer t ON t.book_id = j.book_id AND t.journal_id = j.id AND t.credit_id IS NOT NULL
          CROSS JOIN LATERAL (VALUES (t.debit_id, t.units, 0), (t.credit_id, 0, t.units)) AS e (account_id, debit, credit)
-         WHERE j.book_id = book AND j.at < until AND (since IS NULL OR (j.at >= since AND j.id >= ledger.id_at(since - interval '2 days')))
-           AND t.journal_id >= coalesce(ledger.id_at(since - interval '2 days'), '00000000-0000-0000-0000-000000000000')
+         WHERE j.book_id = book AND j.at < until AND (since IS NULL OR (j.at >= since AND j.id >= platform.id_at(since - interval '2 days')))
+           AND t.journal_id >= coalesce(platform.id_at(since - interval '2 days'), '00000000-0000-0000-0000-000000000000')
          GROUP BY e.account_id)
     SELECT coalesce(m.account_id, c.account_id), coalesce(c.balance, 0), coalesce(m.debits, 0), coalesce(m.credits, 0),
            coalesce(c.balance, 0) + coalesce(m.credits, 0) - coalesce(m.debits, 0)
@@ -475,5 +448,5 @@ GRANT USAGE ON SCHEMA ledger TO guilder_app;
 GRANT SELECT ON ledger.head, ledger.account, ledger.journal, ledger.transfer, ledger.note, ledger.refusal, ledger.key, ledger.hold,
                 ledger.standing, ledger.seal, ledger.closing, ledger.balance, ledger.line, ledger.posted, ledger.booked TO guilder_app;
 GRANT INSERT ON ledger.posting TO guilder_app;
-REVOKE ALL ON FUNCTION ledger.lock, ledger.open, ledger.move_holds, ledger.decide, ledger.seal_next, ledger.grow FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION ledger.lock, ledger.open, ledger.seal_next, ledger.grow TO guilder_app;
+REVOKE ALL ON FUNCTION ledger.lock, ledger.open, ledger.move_holds, ledger.decide, ledger.seal_next FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger.lock, ledger.open, ledger.seal_next TO guilder_app;

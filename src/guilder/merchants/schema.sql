@@ -34,5 +34,8 @@ CREATE TABLE merchants.channel_account (
     UNIQUE (id)
 );
 
+INSERT INTO platform.retention (name, reason) VALUES
+    ('merchants.customer', 'whom payments name; personal fields are blanked when it is deleted');
+
 GRANT USAGE ON SCHEMA merchants TO guilder_app;
 GRANT SELECT, INSERT, UPDATE ON merchants.customer, merchants.channel_account TO guilder_app;

@@ -1,17 +1,14 @@
 """What the worker looks after beside the courier: how far behind we are, and forgetting."""
 
-from datetime import timedelta
-
 from prometheus_client import Gauge
 
 from guilder.core import clock
-from guilder.platform.db import Tx
+from guilder.platform.db import Tx, plan_freely
 from guilder.platform.environment import Env
 from guilder.platform.jobs import Loop
 from guilder.platform.sql import load
 
 Q = load(__package__)
-KEPT_DAYS = 30  # as long as Stripe keeps events
 BATCH = 5000
 
 DUE = Gauge("guilder_webhooks_due", "Deliveries that are due now", ["env"], multiprocess_mode="livemax")
@@ -30,12 +27,12 @@ async def measure(env: Env) -> int:
 
 
 async def forget(env: Env) -> int:
-    """Drop deliveries and their tries when they are KEPT_DAYS old; how many."""
-    before = clock.now() - timedelta(days=KEPT_DAYS)
+    """Drop deliveries and their tries that their rule keeps no longer; how many."""
 
     async def work(tx: Tx) -> int:
-        await tx.run(Q.forget_tries, before, BATCH)
-        return len(await tx.rows(Q.forget_deliveries, before, BATCH))
+        await plan_freely(tx)  # an index of block ranges finds them, which pinned plans never use
+        await tx.run(Q.forget_tries, BATCH)
+        return len(await tx.rows(Q.forget_deliveries, BATCH))
 
     return await env.db.transact(work)
 

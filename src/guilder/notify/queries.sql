@@ -180,22 +180,23 @@ SELECT count(*) AS pending, coalesce(extract(epoch FROM $1 - min(run_at)), 0)::f
 
 -- name: forget_tries
 DELETE FROM notify.delivery_try t
- USING (SELECT book_id, endpoint_id, event_id FROM notify.delivery WHERE created_at < $1 AND state <> 'pending' LIMIT $2) AS d
+ USING (SELECT book_id, endpoint_id, event_id FROM notify.delivery
+         WHERE created_at < now() - make_interval(days => platform.kept_days('notify.delivery')) AND state <> 'pending' LIMIT $1) AS d
  WHERE t.book_id = d.book_id AND t.endpoint_id = d.endpoint_id AND t.event_id = d.event_id
 
 -- name: forget_deliveries
 DELETE FROM notify.delivery
  WHERE (book_id, endpoint_id, event_id) IN (
        SELECT d.book_id, d.endpoint_id, d.event_id FROM notify.delivery d
-        WHERE d.created_at < $1 AND d.state <> 'pending'
+        WHERE d.created_at < now() - make_interval(days => platform.kept_days('notify.delivery')) AND d.state <> 'pending'
           AND NOT EXISTS (SELECT FROM notify.delivery_try t WHERE t.book_id = d.book_id AND t.endpoint_id = d.endpoint_id
                                                               AND t.event_id = d.event_id)
-        LIMIT $2)
+        LIMIT $1)
 RETURNING 1
 
 -- name: audit_deliveries
 -- An event has its delivery to each endpoint that wants it.  An endpoint is judged from a minute after its last change: an event that was
--- being said then saw it as it was before.  Deliveries older than $4 days may be forgotten.
+-- being said then saw it as it was before.  Deliveries that their rule keeps no longer may be forgotten.
 WITH said AS MATERIALIZED ( -- by its window, before anything else is known of its book
     SELECT v.*
       FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS w (book_id, after, upto)
@@ -205,4 +206,4 @@ SELECT v.book_id, 'evt' AS kind, v.id, 'an endpoint wants it, and there is no de
   JOIN notify.endpoint e ON e.book_id = v.book_id AND e.status = 'enabled' AND e.enabled_events && ARRAY['*', v.type]
                         AND e.changed_at < v.created_at - interval '1 minute'
   LEFT JOIN notify.delivery d ON d.book_id = v.book_id AND d.endpoint_id = e.id AND d.event_id = v.id
- WHERE d.event_id IS NULL AND v.created_at > now() - make_interval(days => $4)
+ WHERE d.event_id IS NULL AND v.created_at > now() - make_interval(days => coalesce(platform.kept_days('notify.delivery'), 36500) - 1)

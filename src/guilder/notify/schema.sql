@@ -65,6 +65,9 @@ CREATE TABLE notify.delivery_try (
 CREATE TRIGGER never_changed BEFORE UPDATE ON notify.delivery_try
    FOR EACH ROW EXECUTE FUNCTION platform.refuse_change();
 
+INSERT INTO platform.retention (name, keep_days, least_days, reason) VALUES
+    ('notify.delivery', 30, 4, 'with its tries, as long as Stripe keeps events; a delivery is tried for three days');
+
 GRANT USAGE ON SCHEMA notify TO guilder_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON notify.endpoint, notify.delivery TO guilder_app;
 GRANT SELECT, INSERT, DELETE ON notify.delivery_try TO guilder_app;

@@ -396,7 +396,7 @@ SELECT t.book_id, t.kind, t.id,
  WHERE t.open <> t.asked OR t.done <> t.said
 
 -- name: audit_said
--- An object's version is that of the last thing said of it, and how it ended was said.
+-- An object's version is that of the last thing said of it, and how it ended was said, unless that was so long ago that it is gone.
 SELECT o.book_id, o.kind, o.id, CASE WHEN o.version <> s.last THEN 'its version is not that of its last event' ELSE 'its end was not said' END AS fault,
        concat_ws(' ', 'version', o.version, o.wanted) AS expected, s.n || ' events, the last of version ' || s.last AS found
   FROM (SELECT i.book_id, 'pi' AS kind, i.id, i.version,
@@ -413,8 +413,9 @@ SELECT o.book_id, o.kind, o.id, CASE WHEN o.version <> s.last THEN 'its version 
           JOIN payments.refund r ON r.intent_id = k.id AND r.book_id = k.book_id) AS o
  CROSS JOIN LATERAL (
        SELECT count(*) AS n, coalesce(max(s.object_version), 0) AS last, bool_or(s.type = o.wanted) AS said
-         FROM platform.said s WHERE s.object_id = o.id) s
- WHERE o.version <> s.last OR o.wanted IS NOT NULL AND s.said IS NOT TRUE
+         FROM platform.said s WHERE s.object_id = o.id AND s.id >= platform.said_since(o.id)) s
+ WHERE (o.version <> s.last OR o.wanted IS NOT NULL AND s.said IS NOT TRUE)
+   AND NOT (o.id < platform.gone_before('platform.event') AND s.last IN (0, o.version))
 
 -- name: audit_moves
 -- Each move is one that its table has, and leads to where its thing stands now.  $4 has them: 'attempt unknown pending succeeded'.

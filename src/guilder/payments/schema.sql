@@ -152,9 +152,19 @@ CREATE TABLE payments.history (
     root_id uuid        NOT NULL,
     at      timestamptz NOT NULL,
     PRIMARY KEY (book_id, id)
-);
+) PARTITION BY RANGE (id);
 CREATE TRIGGER written_once BEFORE UPDATE OR DELETE ON payments.history
    FOR EACH ROW EXECUTE FUNCTION platform.refuse_change();
+SELECT platform.grow(100);
+
+INSERT INTO platform.retention (name, keep_days, least_days, reason) VALUES
+    ('payments.method', NULL, NULL, 'what payments refer to'),
+    ('payments.intent', NULL, NULL, 'what was paid for; refunds and questions come years later'),
+    ('payments.attempt', NULL, NULL, 'channels name it for ever'),
+    ('payments.channel_ref', NULL, NULL, 'one channel transaction is taken in once, however late it is told again'),
+    ('payments.charge', NULL, NULL, 'what was collected'),
+    ('payments.refund', NULL, NULL, 'what went back'),
+    ('payments.history', NULL, 90, 'how each payment came to stand where it stands');
 
 -- What reconciliation, the cashier and the console read.
 CREATE VIEW payments.payment_line AS

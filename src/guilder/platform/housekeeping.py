@@ -1,26 +1,26 @@
-"""What must not grow for ever: old answers, marks, finished jobs and takes go."""
+"""What must not grow for ever: old answers, marks, finished jobs and takes go, and partitions whose rule keeps them no longer."""
 
 from typing import Any
 
-from guilder.platform import counters, telemetry
+from guilder.platform import counters, storage, telemetry
 from guilder.platform.db import Tx
 from guilder.platform.jobs import Loop
 from guilder.platform.sql import load
 
 Q = load(__package__)
+FORGET_ANSWERS = 5000  # at once
 
 
 async def forget(rt: Any) -> int:
-    """Remove what its retention rule says is old."""
+    """Remove what its rule keeps no longer; how many answers there were."""
 
-    async def work(tx: Tx) -> None:
+    async def work(tx: Tx) -> int:
         await tx.run(Q.forget_commit_marks)
-        await tx.run(Q.forget_answers, rt.settings.answers_kept_days)
         await tx.run(Q.forget_jobs)
         await tx.run(Q.forget_runners)
+        return len(await tx.rows(Q.forget_answers, FORGET_ANSWERS))
 
-    await rt.db.transact(work)
-    return 0
+    return await rt.db.transact(work, durable=False)
 
 
 async def forget_takes(rt: Any) -> int:
@@ -36,7 +36,9 @@ async def measure(rt: Any) -> int:
 
 
 LOOPS = (
-    Loop("platform.forget", 300, forget),
+    Loop("platform.forget", 300, forget, full=FORGET_ANSWERS),
     Loop("platform.forget_takes", 300, forget_takes, full=counters.FORGET_COUNTERS),
+    Loop("platform.grow", 3600, storage.grow),
+    Loop("platform.drop", 3600, storage.drop),
     Loop("platform.measure", 5, measure),
 )

@@ -7,7 +7,7 @@ INSERT INTO platform.commit_mark (id) VALUES ($1)
 INSERT INTO platform.commit_mark (id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING id
 
 -- name: forget_commit_marks
-DELETE FROM platform.commit_mark WHERE at < now() - interval '1 day'
+DELETE FROM platform.commit_mark WHERE at < now() - make_interval(days => platform.kept_days('platform.commit_mark'))
 
 -- name: find_answers
 SELECT a.book_id, a.key, a.fingerprint, a.state, a.runner, a.subject, a.status, a.body,
@@ -63,10 +63,42 @@ DELETE FROM platform.answer a
 UPDATE platform.answer SET body = $3 WHERE book_id = $1 AND key = $2 AND state = 'done'
 
 -- name: forget_answers
-DELETE FROM platform.answer
- WHERE (book_id, key) IN (
-       SELECT book_id, key FROM platform.answer
-        WHERE created_at < now() - make_interval(days => $1) AND state = 'done' LIMIT 5000)
+-- The oldest $1 that their rule keeps no longer.  One that runs stays until it is answered.
+DELETE FROM platform.answer a
+ USING (SELECT o.book_id, o.key FROM platform.answer o
+         WHERE o.created_at < now() - make_interval(days => platform.kept_days('platform.answer')) AND o.state = 'done'
+         ORDER BY o.created_at LIMIT $1) AS old
+ WHERE a.book_id = old.book_id AND a.key = old.key
+RETURNING 1
+
+-- name: grow
+-- One partition that is missing, in a transaction of its own: whoever pays waits for no more than that.
+SELECT platform.grow(1)
+
+-- name: drop_expired
+SELECT * FROM platform.drop_expired()
+
+-- name: count_rest
+-- Tables of which something lies in the partition for the rest: ids of a month that had none of its own.
+SELECT count(*) FROM platform.partition WHERE first IS NULL AND heap > 0
+
+-- name: list_rules
+SELECT name, keep_days, least_days, reason FROM platform.retention ORDER BY name
+
+-- name: keep
+UPDATE platform.retention SET keep_days = $2 WHERE name = $1
+
+-- name: list_partitions
+SELECT name, part, platform.at_of(first) AS since, platform.at_of(upto) AS until, heap > 0 AS used, rows, bytes
+  FROM platform.partition
+ ORDER BY name, first NULLS FIRST
+
+-- name: list_whole_tables
+-- Of these tables those that have no partitions.
+SELECT w.name, greatest(c.reltuples, 0)::bigint AS rows, pg_total_relation_size(c.oid) AS bytes
+  FROM unnest($1::text[]) AS w (name)
+  JOIN pg_class c ON c.oid = to_regclass(w.name)
+ WHERE c.relkind = 'r'
 
 -- name: insert_events
 INSERT INTO platform.event SELECT * FROM unnest($1::platform.event[])
@@ -138,7 +170,7 @@ UPDATE platform.job SET run_at = $4, lease_until = NULL, last_error = $5
  WHERE kind = $1 AND key = $2 AND fence = $3 AND done_at IS NULL
 
 -- name: forget_jobs
-DELETE FROM platform.job WHERE done_at < now() - interval '30 days'
+DELETE FROM platform.job WHERE done_at < now() - make_interval(days => platform.kept_days('platform.job'))
 
 -- name: applied_schema
 SELECT digest FROM schema_version.applied
@@ -254,7 +286,7 @@ SELECT DISTINCT ON (book_id) book_id, id, count(*) OVER () AS n
 SELECT count(*) FROM platform.event
 
 -- name: audit_events
--- Each version of an object is said once, and after the one before it.
+-- Each version of an object is said once, and after the one before it, unless that was so long ago that it is gone.
 SELECT e.book_id, 'evt' AS kind, e.id,
        CASE WHEN s.same <> 1 THEN 'a version of its object is said more than once' ELSE 'the version before it was never said' END AS fault,
        'one event of each version of ' || e.object_id AS expected,
@@ -265,5 +297,8 @@ SELECT e.book_id, 'evt' AS kind, e.id,
        SELECT count(*) FILTER (WHERE s.object_version = e.object_version) AS same,
               count(*) FILTER (WHERE s.object_version < e.object_version) AS before
          FROM platform.event s
-        WHERE s.object_id = e.object_id AND s.object_version BETWEEN e.object_version - 1 AND e.object_version) s
- WHERE s.same <> 1 OR s.before <> CASE e.object_version WHEN 1 THEN 0 ELSE 1 END
+        WHERE s.object_id = e.object_id AND s.object_version BETWEEN e.object_version - 1 AND e.object_version
+          AND s.id >= platform.said_since(e.object_id)) s
+ WHERE s.same <> 1
+    OR s.before <> CASE e.object_version WHEN 1 THEN 0 ELSE 1 END
+       AND NOT (s.before = 0 AND e.object_id < platform.gone_before('platform.event'))

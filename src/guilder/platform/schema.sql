@@ -15,6 +15,42 @@ BEGIN
     RETURN true;
 END $$;
 
+CREATE FUNCTION platform.id_at(at timestamptz) RETURNS uuid LANGUAGE sql IMMUTABLE STRICT AS $$
+    -- The lowest UUIDv7 of an instant: where a partition begins, where history is cut.
+    SELECT (lpad(to_hex(greatest(floor(extract(epoch FROM at) * 1000), 0)::bigint), 12, '0') || repeat('0', 20))::uuid
+$$;
+
+CREATE FUNCTION platform.at_of(id uuid) RETURNS timestamptz LANGUAGE sql IMMUTABLE STRICT AS $$
+    -- The instant of an id, of those too that only mark one.
+    SELECT to_timestamp(('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint / 1000.0)
+$$;
+
+-- How long what grows is kept: a rule for each table.  `guilder storage keep` changes it, and whoever lets go of something reads it.
+CREATE TABLE platform.retention (
+    name        text    PRIMARY KEY,            -- 'platform.event'
+    keep_days   integer,                        -- NULL: for ever
+    least_days  integer,                        -- nobody may keep it for less; NULL: nobody may let go of it
+    reason      text    NOT NULL,
+    gone_before uuid    NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000', -- its partitions with ids before this were dropped
+    CONSTRAINT "kept as long as it must be" CHECK (keep_days IS NULL OR coalesce(keep_days >= least_days, false))
+);
+INSERT INTO platform.retention (name, keep_days, least_days, reason) VALUES
+    ('platform.answer', 30, 1, 'a caller may repeat a request for so long, and hears the same'),
+    ('platform.case', NULL, NULL, 'who decided what a machine would not'),
+    ('platform.commit_mark', 1, 1, 'a COMMIT whose answer was lost is looked up within seconds'),
+    ('platform.event', 400, 90, 'what merchants were told: a year and a month, for who asks late'),
+    ('platform.job', 30, 1, 'what was done, and how often it was tried'),
+    ('platform.wire_message', 400, 90, 'evidence of what was said between channels and us: a year and a month, as long as disputes last');
+
+CREATE FUNCTION platform.kept_days(name text) RETURNS integer LANGUAGE sql STABLE AS $$
+    -- NULL: for ever.
+    SELECT r.keep_days FROM platform.retention r WHERE r.name = $1
+$$;
+
+CREATE FUNCTION platform.gone_before(name text) RETURNS uuid LANGUAGE sql STABLE AS $$
+    SELECT r.gone_before FROM platform.retention r WHERE r.name = $1
+$$;
+
 -- Every transaction's last act.  A COMMIT whose answer was lost is looked up here.
 CREATE TABLE platform.commit_mark (
     id  uuid        PRIMARY KEY,
@@ -43,7 +79,7 @@ CREATE TABLE platform.answer (
     PRIMARY KEY (book_id, key),
     CHECK (state = 'running' OR (status IS NOT NULL AND body IS NOT NULL))
 ) WITH (fillfactor = 80);
-CREATE INDEX answer_created ON platform.answer USING brin (created_at);
+CREATE INDEX answer_created ON platform.answer (created_at); -- the oldest go first; ADR 11 says what it costs
 
 -- What happened, as merchants are told.  Written once.
 CREATE TABLE platform.event (
@@ -60,7 +96,7 @@ CREATE TABLE platform.event (
     business_line   text        NOT NULL DEFAULT '',
     created_at      timestamptz NOT NULL,
     PRIMARY KEY (book_id, id)
-);
+) PARTITION BY RANGE (id);
 CREATE INDEX event_object ON platform.event (object_id, object_version); -- the auditor: an object's events have no gaps
 CREATE TRIGGER written_once BEFORE UPDATE OR DELETE ON platform.event
    FOR EACH ROW EXECUTE FUNCTION platform.refuse_change();
@@ -68,6 +104,11 @@ CREATE TRIGGER written_once BEFORE UPDATE OR DELETE ON platform.event
 -- What was said of an object, without what it looked like.
 CREATE VIEW platform.said AS
 SELECT book_id, id, type, object_id, object_version, created_at FROM platform.event;
+
+CREATE FUNCTION platform.said_since(object uuid) RETURNS uuid LANGUAGE sql STABLE AS $$
+    -- No event of an object has a lower id, however clocks differ: partitions before it need not be looked into.
+    SELECT coalesce(platform.id_at(uuid_extract_timestamp(object) - interval '1 day'), '00000000-0000-0000-0000-000000000000')
+$$;
 
 -- Which subscriber has yet to hear of which event.  Rows go when it has.
 CREATE TABLE platform.outbox (
@@ -115,7 +156,7 @@ CREATE TABLE platform.wire_message (
     root_id            uuid        NOT NULL,
     at                 timestamptz NOT NULL,
     PRIMARY KEY (book_id, id)
-);
+) PARTITION BY RANGE (id);
 CREATE INDEX wire_message_about ON platform.wire_message (about, book_id);
 CREATE TRIGGER written_once BEFORE UPDATE OR DELETE ON platform.wire_message
    FOR EACH ROW EXECUTE FUNCTION platform.refuse_change();
@@ -312,7 +353,83 @@ CREATE TABLE platform.auditor (
 );
 INSERT INTO platform.auditor (name) VALUES ('fresh'), ('full');
 
+-- Every partition of every table that is partitioned by id: which ids it takes (NULL: all that have no partition of their own), how many
+-- rows it may have, and how large it is.
+CREATE VIEW platform.partition AS
+SELECT pn.nspname || '.' || p.relname AS name, format('%I.%I', n.nspname, c.relname) AS part,
+       substring(b.bound FROM 'FROM \(''([^'']+)''\)')::uuid AS first, substring(b.bound FROM 'TO \(''([^'']+)''\)')::uuid AS upto,
+       greatest(c.reltuples, 0)::bigint AS rows, pg_relation_size(c.oid) AS heap, pg_total_relation_size(c.oid) AS bytes
+  FROM pg_partitioned_table t
+  JOIN pg_class p ON p.oid = t.partrelid
+  JOIN pg_namespace pn ON pn.oid = p.relnamespace
+  JOIN pg_inherits i ON i.inhparent = p.oid
+  JOIN pg_class c ON c.oid = i.inhrelid
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+ CROSS JOIN LATERAL (SELECT pg_get_expr(c.relpartbound, c.oid) AS bound) AS b
+ WHERE c.relkind = 'r';
+
+-- Make one partition, the ids of a month (of UTC), or the one for the rest (NULL); false: it is there.  A trigger on TRUNCATE is not handed
+-- down by PostgreSQL; that is done here.
+CREATE FUNCTION platform.add_partition(parent regclass, month timestamp) RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE part text; ids text := 'DEFAULT'; guard record;
+BEGIN
+    SELECT format('%I.%I', n.nspname, c.relname || coalesce(to_char(month, '_YYYY_MM'), '_rest')) INTO part
+      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = parent;
+    IF to_regclass(part) IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    IF month IS NOT NULL THEN
+        ids := format('FOR VALUES FROM (%L) TO (%L)', platform.id_at(month AT TIME ZONE 'UTC'), platform.id_at((month + interval '1 month') AT TIME ZONE 'UTC'));
+    END IF;
+    EXECUTE format('CREATE TABLE %s PARTITION OF %s %s', part, parent, ids);
+    FOR guard IN SELECT g.tgname, g.tgfoid::regproc AS runs FROM pg_trigger g WHERE g.tgrelid = parent AND g.tgtype & 32 > 0 LOOP
+        EXECUTE format('CREATE TRIGGER %I BEFORE TRUNCATE ON %s EXECUTE FUNCTION %s()', guard.tgname, part, guard.runs);
+    END LOOP;
+    RETURN true;
+EXCEPTION WHEN check_violation THEN -- ids of this month lie in the rest partition: they stay there, and so does what comes
+    RAISE WARNING '% is not made: ids of its time lie in the rest partition', part;
+    RETURN false;
+END $$;
+
+-- Make what is missing of the partitions for the rest, for this month and for the next, `most` at a time; how many.  No more ahead: each
+-- costs every connection memory.
+CREATE FUNCTION platform.grow(most integer) RETURNS integer LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE t record; made integer := 0; this timestamp := date_trunc('month', now() AT TIME ZONE 'UTC');
+BEGIN
+    PERFORM pg_advisory_xact_lock(7172);
+    FOR t IN SELECT p.partrelid::regclass AS parent, m.month
+               FROM pg_partitioned_table p, (VALUES (NULL), (this), (this + interval '1 month')) AS m (month)
+              ORDER BY m.month NULLS FIRST, p.partrelid LOOP
+        EXIT WHEN made = most;
+        made := made + platform.add_partition(t.parent, t.month)::integer;
+    END LOOP;
+    RETURN made;
+END $$;
+
+-- Drop the oldest partition that the rule of its table keeps no longer; what it was.  The caller does not say which: the rules do.
+CREATE FUNCTION platform.drop_expired() RETURNS TABLE (part text, rows bigint, bytes bigint, keep_days integer)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE old record;
+BEGIN
+    PERFORM pg_advisory_xact_lock(7172);
+    SELECT p.*, r.keep_days INTO old FROM platform.retention r JOIN platform.partition p USING (name)
+     WHERE r.keep_days >= r.least_days AND p.upto <= platform.id_at(now() - make_interval(days => r.keep_days))
+     ORDER BY p.upto, p.name LIMIT 1;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    EXECUTE format('DROP TABLE %s', old.part);
+    UPDATE platform.retention SET gone_before = greatest(gone_before, old.upto) WHERE name = old.name;
+    RETURN QUERY SELECT old.part, old.rows, old.bytes, old.keep_days;
+END $$;
+
+SELECT platform.grow(100);
+
 GRANT USAGE ON SCHEMA platform TO guilder_app;
+GRANT SELECT, UPDATE (keep_days) ON platform.retention TO guilder_app;
+GRANT SELECT ON platform.partition TO guilder_app;
+REVOKE ALL ON FUNCTION platform.add_partition, platform.grow, platform.drop_expired FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION platform.grow, platform.drop_expired TO guilder_app;
 GRANT SELECT, INSERT, DELETE ON platform.commit_mark TO guilder_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON platform.runner, platform.answer, platform.outbox, platform.job TO guilder_app;
 GRANT SELECT, INSERT ON platform.event, platform.wire_message TO guilder_app;

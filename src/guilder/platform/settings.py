@@ -51,7 +51,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     batch_lanes: Count = 2
     log_level: str = "INFO"
     payment_expiry_s: Count = 7200  # of an attempt that says nothing else
-    answers_kept_days: Count = 30
     accounting_zone: str = "Asia/Shanghai"  # where accounting days and months begin
 
     @property

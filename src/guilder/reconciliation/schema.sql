@@ -97,6 +97,12 @@ CREATE TABLE reconciliation.break (
 CREATE INDEX break_waits ON reconciliation.break (channel_account_id, about) WHERE state IN ('open', 'carried');
 CREATE INDEX break_resolved_by ON reconciliation.break (resolved_by) WHERE resolved_by IS NOT NULL;
 
+INSERT INTO platform.retention (name, reason) VALUES
+    ('reconciliation.statement', 'what channels wrote, day by day'),
+    ('reconciliation.line', 'what channels wrote, line by line'),
+    ('reconciliation.match', 'which line is which payment'),
+    ('reconciliation.break', 'what did not agree, and who settled it');
+
 GRANT USAGE ON SCHEMA reconciliation TO guilder_app;
 GRANT SELECT, INSERT ON reconciliation.line TO guilder_app;
 GRANT SELECT, INSERT, UPDATE ON reconciliation.statement, reconciliation.break TO guilder_app;
