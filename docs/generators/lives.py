@@ -85,6 +85,7 @@ def stage(
     expired: bool = False,
     cancel_wanted: bool = False,
     refund_of: str = "",
+    fee_bps: int = 0,
 ) -> Stage:
     """Set one up.  `refund_of`: 'charge' or 'surplus' is being given back."""
     ids = [UUID(int=n << 64) for n in range(1, 6)]
@@ -103,7 +104,7 @@ def stage(
         NOW, 0, None, ids[4], "", made,
     )  # fmt: skip
     changes = Changes()
-    contract = Contract(ACCOUNT, "1900000001", "wx1", funds, CHANNELS["wechatpay"].info)
+    contract = Contract(ACCOUNT, "1900000001", "wx1", funds, CHANNELS["wechatpay"].info, fee_bps)
     return Stage(
         i, a, charge if refund_of == "charge" else None, refund if refund_of else None, changes, Scene(changes, _face(), NOW, door), contract
     )  # fmt: skip
@@ -226,6 +227,7 @@ BOOKINGS = (
     Booking(
         "the same, where the channel settles to the merchant (`funds = merchant`)", lambda: _paid(funds="merchant")
     ),
+    Booking("a payment of a merchant that pays a fee is paid", lambda: _paid(fee_bps=60)),
     Booking("a payment is paid after its end, or twice", _late),
     Booking("the same under the merchant's rule `late_success = accept`", lambda: _late(late_success="accept")),
     Booking("a surplus has been given back", lambda: _given_back("surplus", GIVEN)),
@@ -259,6 +261,10 @@ def journals_page() -> str:
         journals = [
             (f"`{j.rule}`", _code(t.debit), _code(t.credit or t.debit)) for j in s.changes.journals for t in j.transfers
         ]
+        for order in (j.order for j in s.changes.journals if j.order):
+            journals.append(
+                (f"`{order.rule}`, in the platform's book, ordered", "`clearing:<book>`", _code(order.credit))
+            )
         for number, (rule, debit, credit) in enumerate(journals or [("none", "", "")]):
             first = number == 0
             lines.append(
@@ -266,11 +272,12 @@ def journals_page() -> str:
             )
     lines += [
         "",
-        "The key of a journal is its rule and the id of the attempt or refund: one key makes one journal, however often it is heard.",
+        "The key of a journal is its rule and the id of the attempt or refund (of a fee, the charge): one key makes one journal, however often it is heard.",
     ]
     return "\n".join(lines)
 
 
 def _code(account: chart.Account) -> str:
     name, colon, _ = account.code.partition(":")
-    return f"`{name}{':<channel account>' if colon else ''}`"
+    whose = "book" if name == "clearing" else "channel account"
+    return f"`{name}{f':<{whose}>' if colon else ''}`"

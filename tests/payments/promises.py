@@ -18,7 +18,7 @@ PROMISES = {
         SELECT l.key FROM ledger.line l
           LEFT JOIN payments.attempt a ON a.book_id = l.book_id AND a.id = l.about
           LEFT JOIN payments.refund r ON r.book_id = l.book_id AND r.id = l.about
-         WHERE l.book_id = $1 AND l.units IS DISTINCT FROM coalesce(a.amount, r.amount)""",
+         WHERE l.book_id = $1 AND l.line = 0 AND l.units IS DISTINCT FROM coalesce(a.amount, r.amount)""",
     "P2 one charge if and only if it succeeded": """
         SELECT i.id FROM payments.intent i WHERE i.book_id = $1 AND (i.status = 'succeeded')::int <>
             (SELECT count(*) FROM payments.charge c WHERE c.book_id = i.book_id AND c.intent_id = i.id AND c.id = i.charge_id)""",

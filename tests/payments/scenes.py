@@ -60,6 +60,7 @@ class Desk:
     account: UUID = field(default_factory=ids.new_id)
     funds: str = "platform"
     hopeful: bool = False  # batches run first as lanes run them first: what is not there yet is not looked for, some rows are not locked
+    fee_bps: int = 0
 
     @property
     def db(self) -> Database:
@@ -76,7 +77,7 @@ class Desk:
 
     @property
     def contract(self) -> Contract:
-        return Contract(self.account, "1900000001", "wx1", self.funds, INFO)
+        return Contract(self.account, "1900000001", "wx1", self.funds, INFO, self.fee_bps)
 
     def intent(self, amount: int = 100, id: UUID | None = None, **over: Any) -> Intent:
         intent = Intent(

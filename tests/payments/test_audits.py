@@ -13,6 +13,7 @@ from guilder.app import domains
 from guilder.channels.model import State
 from guilder.core import clock, ids
 from guilder.ledger.closing import close_period
+from guilder.ledger.orders import post_due
 from guilder.notify.endpoints import create_many
 from guilder.notify.model import Endpoint
 from guilder.payments import cancel, confirm, record, refund
@@ -74,12 +75,14 @@ class Shop:
 @pytest.fixture
 async def shop(place: Place, db: Database) -> AsyncIterator[Shop]:
     outbox.register((), notify.WITNESSES)
-    desk = Desk(an_env(db))
+    desk = Desk(an_env(db), fee_bps=60)
     shop = Shop(desk, place)
     hook = Endpoint(desk.book, ids.new_id(), "https://shop.example", ("*",), "v", None, "{}", b"", clock.now())
     await db.transact(lambda tx: create_many(tx, [hook]))
     await shop.plant("UPDATE notify.endpoint SET changed_at = now() - interval '1 hour' WHERE book_id = $book")
     await live(desk)
+    await post_due(db)
+    await desk.pay(1200)  # its fee is ordered, and not posted yet
     yield shop
 
 
@@ -133,6 +136,8 @@ CHARGE, SURPLUS = "G5 one charge if and only if it succeeded", "G5 a surplus goe
 REFUNDS, MOVES = "G6 a charge counts its refunds", "G8 moves are allowed and lead to what stands"
 SAID, OPEN = "G10 versions count what was said", "G17 what is open is asked about"
 GAPS, DELIVERED = "G10 events have no gaps", "G10 events have their deliveries"
+FEES = "G3 fees are ordered or posted"
+OWED, ORDERED = "G21 what books owe each other is ordered", "G21 what is ordered is posted"
 POSTED, BALANCES = "G1 journals are what was posted", "G2 balances are where transfers led"
 PLANTS: dict[str, tuple[str, list[str]]] = {
     "an attempt of another amount": (
@@ -140,7 +145,7 @@ PLANTS: dict[str, tuple[str, list[str]]] = {
     "a journal without its attempt": (
         "DELETE FROM payments.attempt WHERE book_id = $book AND amount = 600", [SO, MOVES]),
     "a charge of another amount": ("UPDATE payments.charge SET amount = 501 WHERE book_id = $book AND amount = 500", [CHARGE]),
-    "a charge that is gone": ("DELETE FROM payments.charge WHERE book_id = $book AND amount = 500", [CHARGE]),
+    "a charge that is gone": ("DELETE FROM payments.charge WHERE book_id = $book AND amount = 500", [CHARGE, PAID]),
     "a payment that is gone back": (
         "UPDATE payments.intent SET status = 'requires_action' WHERE book_id = $book AND amount = 500", [CHARGE, MOVES]),
     "a payment that says paid": (
@@ -168,7 +173,7 @@ PLANTS: dict[str, tuple[str, list[str]]] = {
     "a balance": ("UPDATE ledger.account SET balance = balance + 1 WHERE book_id = $book AND code = 'surplus'", [BALANCES]),
     "a standing in between": (
         "UPDATE ledger.standing s SET balance = s.balance + 1 FROM ledger.account a WHERE s.book_id = $book AND a.book_id = $book AND a.id = s.account_id "
-        "AND a.code = 'payable' AND s.balance = 500", [BALANCES]),
+        "AND a.code = 'payable' AND s.balance = 497", [BALANCES]),
     "a transfer of another amount": (
         "UPDATE ledger.transfer SET units = 501 WHERE book_id = $book AND units = 500", [POSTED, BALANCES, BALANCES, PAID, SO]),
     "a transfer that is gone": (
@@ -177,6 +182,13 @@ PLANTS: dict[str, tuple[str, list[str]]] = {
         "DELETE FROM ledger.key WHERE book_id = $book AND key LIKE 'surplus_refund:%'", [POSTED, BACK]),
     "a journal that is gone": (
         "DELETE FROM ledger.journal WHERE book_id = $book AND rule = 'surplus_accepted'", [POSTED, PAID]),
+    "a fee of another amount": ("UPDATE payments.charge SET fee = 4 WHERE book_id = $book AND amount = 500", [PAID, FEES]),
+    "an order that is gone": ("DELETE FROM ledger.order WHERE from_book = $book", [OWED, FEES]),
+    "an order of another amount": ("UPDATE ledger.order SET units = 8 WHERE from_book = $book", [OWED, FEES]),
+    "an order that nobody posts": ("UPDATE ledger.order SET made_at = now() - interval '2 minutes' WHERE from_book = $book", [ORDERED]),
+    "a fee that the platform has forgotten": (
+        "DELETE FROM ledger.key k USING ledger.journal j, payments.charge c WHERE k.book_id = j.book_id AND k.key = j.key AND j.rule = 'fee' "
+        "AND j.about = c.id AND c.book_id = $book AND c.amount = 500", [FEES]),
 }  # fmt: skip
 
 
@@ -217,6 +229,7 @@ async def test_A1_payments_on_their_way_are_never_drift(shop: Shop) -> None:
         while not over.is_set():
             await shop.look()
             await audit.everything(shop.desk.db, domains.AUDITS, lambda _done, _total: None)
+            await post_due(shop.desk.db)
 
     looking = asyncio.create_task(look())
     for _ in range(6):

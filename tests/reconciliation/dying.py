@@ -28,7 +28,8 @@ async def run(orders: dict[str, Any]) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     pool = await db.Database("test", orders["dsn"], size=4).open()
-    env = Env("test", Settings(), pool, pool, Keyring(bytes(range(32))), Cache(lambda: asyncio.sleep(0, 0)))
+    control = await db.Database("control", orders["control"], size=1).open()
+    env = Env("test", Settings(), pool, control, Keyring(bytes(range(32))), Cache(lambda: asyncio.sleep(0, 0)))
     account = await channel_accounts.get(env, UUID(orders["account"]))
     assert account is not None
     raw = Path(orders["file"]).read_bytes()

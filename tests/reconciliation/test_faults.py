@@ -36,7 +36,8 @@ async def test_R3_who_is_killed_is_followed_by_one_who_ends_the_same(
     file = tmp_path / "bill.csv"
     file.write_bytes(text(rows))
     orders = {
-        "dsn": database.dsn("guilder_test", "app"), "account": str(wechat.account.id), "file": str(file), "day": str(DAY),
+        "dsn": database.dsn("guilder_test", "app"), "control": database.dsn("guilder_control", "app"),
+        "account": str(wechat.account.id), "file": str(file), "day": str(DAY),
         "step": where[0], "done": where[1],
     }  # fmt: skip
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from guilder.app import cli_ledger, cli_storage
 from guilder.core import ids
@@ -120,7 +120,7 @@ def reconcile_(
     raise typer.Exit(1 if broken else 0)
 
 
-merchants_app = typer.Typer(no_args_is_help=True, help="Merchants: list, add.")
+merchants_app = typer.Typer(no_args_is_help=True, help="Merchants: list, add, fee.")
 app.add_typer(merchants_app, name="merchants")
 channels_app = typer.Typer(no_args_is_help=True, help="Channel accounts: list, add.")
 app.add_typer(channels_app, name="channels")
@@ -131,10 +131,26 @@ def merchants_list() -> None:
     """Show the merchants."""
     from guilder.merchants import onboard
 
-    table = Table("id", "name", "business line", "since")
+    table = Table(
+        Column("id", no_wrap=True), "name", "business line", Column("fee", justify="right", no_wrap=True), "since"
+    )
     for row in _in_world(lambda world: onboard.everybody(world.control)):
-        table.add_row(ids.show("acct", row["id"]), row["name"], row["business_line"], f"{row['created_at']:%Y-%m-%d}")
+        fee, since = f"{row['fee_bps'] / 100:.2f} %", f"{row['created_at']:%Y-%m-%d}"
+        table.add_row(ids.show("acct", row["id"]), row["name"], row["business_line"], fee, since)
     out.print(table)
+
+
+@merchants_app.command("fee")
+def merchants_fee(
+    merchant: str,
+    bps: Annotated[int, typer.Argument(help="Hundredths of a percent of each charge: 60 keeps 0.60 %.")],
+) -> None:
+    """Set what the platform keeps of each charge, from the next second on."""
+    from guilder.merchants import onboard
+
+    book = _read("acct", merchant)
+    _in_world(lambda w: w.control.transact(lambda tx: onboard.set_fee(tx, book, bps)))
+    out.print(f"The platform keeps {bps / 100:.2f} % of each charge of {merchant}.")
 
 
 @merchants_app.command("add")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="The book: verify it, read it, close it, post to it.")
 out = Console(highlight=False, soft_wrap=True)
 EnvName = Annotated[str, typer.Option(help="The environment.")]
-BookId = Annotated[str, typer.Argument(help="The book: a merchant (acct_…) or a channel account (ca_…).")]
+BookId = Annotated[str, typer.Argument(help="The book: a merchant (acct_…), a channel account (ca_…), or platform.")]
 
 
 def in_env(name: str, work: "Callable[[Env], Awaitable[T]]") -> "T":
@@ -48,9 +48,9 @@ def in_env(name: str, work: "Callable[[Env], Awaitable[T]]") -> "T":
 def book(shown_id: str) -> UUID:
     """The book that a person names."""
     _, _, text = shown_id.rpartition("_")
-    id = ids.parse(text)
+    id = ids.PLATFORM if shown_id == "platform" else ids.parse(text)
     if id is None:
-        raise Invalid(f"{shown_id!r} is no book: say acct_… or ca_….")
+        raise Invalid(f"{shown_id!r} is no book: say acct_…, ca_… or platform.")
     return id
 
 
@@ -63,7 +63,7 @@ def verify(
     env: EnvName = "test",
     against: Annotated[Path | None, typer.Option(help="What `guilder ledger head` wrote, kept elsewhere.")] = None,
 ) -> None:
-    """Prove every invariant (L1 to L8) and every seal on what is stored.  Ends with 1 if something is broken."""
+    """Prove every invariant (L1 to L9) and every seal on what is stored.  Ends with 1 if something is broken."""
     from guilder.ledger.verify import verify as verify_all
 
     kept = msgspec.json.decode(against.read_bytes(), type=dict[str, dict[str, object]]) if against else None
@@ -85,7 +85,7 @@ def verify(
         return broken
 
     broken = in_env(env, work)
-    out.print(f"{broken} broken." if broken else "L1 to L8 and every seal hold.")
+    out.print(f"{broken} broken." if broken else "L1 to L9 and every seal hold.")
     raise typer.Exit(1 if broken else 0)
 
 
@@ -100,7 +100,7 @@ def head(env: EnvName = "test") -> None:
 
 @app.command("trial-balance")
 def trial_balance(
-    of: Annotated[str | None, typer.Argument(help="A book (acct_…); default: all books together.")] = None,
+    of: Annotated[str | None, typer.Argument(help="A book (acct_… or platform); default: all books together.")] = None,
     env: EnvName = "test",
 ) -> None:
     """Show what every kind of account stands at.  Ends with 1 if an asset does not add up to nothing."""

@@ -22,6 +22,8 @@ _PAIRS = [a + b for a in ALPHABET for b in ALPHABET]  # ten bits at a time
 LENGTH = 26
 BOOK_CODE_LENGTH = 6
 _BOOK_BITS = 5 * BOOK_CODE_LENGTH
+# The book of the platform itself: what it earns.  It sorts last, so whoever locks several books locks the one that all share last.
+PLATFORM = UUID("ffffffff-ffff-8fff-bfff-ffffffffffff")
 
 
 def _random() -> Iterator[int]:

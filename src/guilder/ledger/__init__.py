@@ -12,13 +12,14 @@ Invariants.  Tests carry these names (`test_L2_...`).
     L6  What an account holds is what remains of its holds, and a hold gives no more than it has.
     L7  A batch is its journals one at a time, in order; ids rise with commits, book by book.
     L8  What is closed, an account or a period, takes nothing.
+    L9  What books owe each other is what is ordered: all clearing accounts and open orders add up to nothing.
 
 Cost.   `post` takes two statements, whatever the size of the batch (two more when it meets an account for the first time).
 Locks.  The heads of the batch's books, in their order, until commit.  Nothing else is awaited meanwhile.
 """
 
-from guilder.ledger.chart import Account, payable, receivable, surplus
-from guilder.ledger.model import Code, Journal, Posted, Transfer, capture, expire, hold, release
+from guilder.ledger.chart import Account, clearing, fees, payable, receivable, surplus
+from guilder.ledger.model import Code, Journal, Order, Posted, Transfer, capture, expire, hold, release
 from guilder.ledger.posting import post
 from guilder.ledger.sweep import SWEEPS, Broken, sweep
 
@@ -28,10 +29,13 @@ __all__ = [
     "Broken",
     "Code",
     "Journal",
+    "Order",
     "Posted",
     "Transfer",
     "capture",
+    "clearing",
     "expire",
+    "fees",
     "hold",
     "payable",
     "post",

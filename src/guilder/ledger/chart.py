@@ -5,6 +5,7 @@
     own:<channel account>          what a channel settles straight to the merchant     credit
     surplus                        money nobody asked for, until it is given back      credit, never below zero
     clearing:<book>                what this book owes another one                     credit
+    fees                           what the platform keeps of payments, in its book    credit
     exchange                       units of this asset that were sold to us or bought  credit
     exchange_result                what exchanges gained, below zero what they lost    credit
 
@@ -53,6 +54,7 @@ RULES: dict[str, Rule] = {
     "own": Rule("credit", None, "what a channel settles straight to the merchant"),
     "surplus": Rule("credit", 0, "money nobody asked for, until it is given back"),
     "clearing": Rule("credit", None, "what this book owes another one; both sides add up to nothing"),
+    "fees": Rule("credit", None, "what the platform keeps of its merchants' payments; stands in the platform's book"),
     "exchange": Rule("credit", None, "units of this asset that exchanges took in, less those that they gave out"),
     "exchange_result": Rule(
         "credit", None, "what exchanges gained against the market's rate; below zero what they lost"
@@ -88,6 +90,10 @@ def surplus(asset: str) -> Account:
 def clearing(book_id: UUID, asset: str) -> Account:
     """What a book owes the book `book_id`."""
     return Account(f"clearing:{ids.text(book_id)}", asset)
+
+
+def fees(asset: str) -> Account:
+    return Account("fees", asset)
 
 
 def exchange_account(asset: str) -> Account:

@@ -91,6 +91,10 @@ async def reverse(tx: Tx, book_id: UUID, journal_id: UUID, *, note: str = "") ->
         raise NotFound("There is no such journal in this book.")
     if any(r["kind"] != "move" for r in rows):
         raise Invalid("A journal of holds has no mirror: release what it holds, or move back what it captured.")
+    if any(code.startswith("clearing:") for r in rows for code in (r["debit"], r["credit"])):
+        raise Invalid(
+            "A journal between two books has its other half in the other one: post what it takes to both of them."
+        )
     first = rows[0]
     mirror = tuple(
         Transfer(Account(r["credit"], r["asset"]), Account(r["debit"], r["asset"]), r["units"]) for r in rows

@@ -94,6 +94,17 @@ def expire(id: UUID, account: Account) -> Transfer:
     return Transfer(account, None, 0, "expire", id)
 
 
+class Order(msgspec.Struct, frozen=True):
+    """What another book is to post because this journal is booked: from what this book owes it to one of its accounts (see orders.py)."""
+
+    book_id: UUID  # of the journal to be posted
+    key: str
+    rule: str
+    credit: Account
+    units: int
+    about: UUID
+
+
 class Journal(msgspec.Struct, frozen=True):
     """One business entry.  `key` is unique in the book: 'charge:06b2…'."""
 
@@ -109,6 +120,7 @@ class Journal(msgspec.Struct, frozen=True):
     reverses: UUID | None = None  # the journal that it takes back
     carried: bool = False  # what has happened is booked: dated in a closed period, on the first instant that is open
     note: str = ""  # JSON, kept beside the book
+    order: Order | None = None  # written with it, once
 
     def digest(self) -> bytes:
         """What makes two journals of one key the same (L5): 16 bytes of what moves between whom, 8 of how much."""
@@ -138,6 +150,9 @@ class Posted(msgspec.Struct, frozen=True):
 def check(journals: Sequence[Journal]) -> None:
     """What only a mistake in our own code can get wrong."""
     must(all(len(j.transfers) <= MAX_TRANSFERS for j in journals), f"a journal has at most {MAX_TRANSFERS} transfers")
+    must(
+        all(j.order is None or j.order.book_id != j.book_id for j in journals), "in its own book a journal posts itself"
+    )
     must(not any(j.transfers for j in journals if j.rule in DECISIONS), "a decision has no transfers")
 
 

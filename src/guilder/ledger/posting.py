@@ -28,9 +28,10 @@ async def post(tx: Tx, journals: Sequence[Journal], *, now: datetime | None = No
     books = await _lock(tx, journals)
     for book in books.values():
         book.last = max(book.last, ids.new_id().int)
-    posted, entries = judge(books, said, now or clock.now())
+    at = now or clock.now()
+    posted, entries = judge(books, said, at)
     if entries:
-        _write(tx, books, entries)
+        _write(tx, books, entries, at)
     return posted
 
 
@@ -110,9 +111,9 @@ async def _open(tx: Tx, missing: Sequence[tuple[UUID, Account, UUID]], last: int
     )
 
 
-def _write(tx: Tx, books: dict[UUID, Book], entries: Sequence[Entry]) -> None:
+def _write(tx: Tx, books: dict[UUID, Book], entries: Sequence[Entry], now: datetime) -> None:
     """Have the batch written with the transaction's next statement."""
-    journals, keys, transfers, refusals, notes, decisions = [], [], [], [], [], []
+    journals, keys, transfers, refusals, notes, decisions, orders = [], [], [], [], [], [], []
     changed: set[UUID] = set()
     for e in entries:
         j = e.journal
@@ -126,6 +127,9 @@ def _write(tx: Tx, books: dict[UUID, Book], entries: Sequence[Entry]) -> None:
             decisions.append(e.id)
         if j.note:
             notes.append((j.book_id, e.id, j.note))
+        if (o := j.order) is not None:
+            orders.append((o.book_id, o.key, j.book_id, o.rule, o.credit.code, o.credit.asset, o.units, o.about, j.root_id, j.business_line,
+                           e.at, now, None, None))  # fmt: skip
         accounts = books[j.book_id].accounts
         for n, (t, units) in enumerate(zip(j.transfers, e.units, strict=True)):
             credit = None if t.credit is None else accounts[t.credit].id
@@ -133,7 +137,7 @@ def _write(tx: Tx, books: dict[UUID, Book], entries: Sequence[Entry]) -> None:
                 (j.book_id, e.id, n, t.kind, accounts[t.debit].id, credit, t.debit.asset, units, t.hold, t.expires_at)
             )
     heads = [(id, ids.of_int(books[id].last)) for id in sorted(changed)]
-    tx.write(Q.post, *_columns(heads), journals, keys, transfers, refusals, notes, decisions)
+    tx.write(Q.post, *_columns(heads), journals, keys, transfers, refusals, notes, decisions, orders)
 
 
 async def balances(tx: Tx, book_id: UUID) -> list[Row]:

@@ -6,7 +6,31 @@ SELECT * FROM ledger.lock($1, $2, $3, $4, $5, $6, $7)
 SELECT ledger.open($1, $2, $3, $4, $5, $6, $7)
 
 -- name: post
-INSERT INTO ledger.posting (books, heads, journals, keys, transfers, refusals, notes, decisions) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+INSERT INTO ledger.posting (books, heads, journals, keys, transfers, refusals, notes, decisions, orders) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+
+-- name: ordered_books
+-- Every book that has orders: one probe of the index each.
+WITH RECURSIVE book AS (
+    (SELECT book_id FROM ledger.order ORDER BY book_id LIMIT 1)
+    UNION ALL
+    SELECT n.book_id FROM book b CROSS JOIN LATERAL (
+           SELECT o.book_id FROM ledger.order o WHERE o.book_id > b.book_id ORDER BY o.book_id LIMIT 1) n
+)
+SELECT book_id FROM book
+
+-- name: take_orders
+-- Rows stay locked until their transaction ends; another worker steps over them, and a dead worker's come back at once.
+SELECT book_id, key, from_book, rule, credit, asset, units, about, root_id, business_line, at
+  FROM ledger.order WHERE book_id = $1 AND (run_at IS NULL OR run_at <= now())
+ ORDER BY book_id, key LIMIT $2
+   FOR UPDATE SKIP LOCKED
+
+-- name: put_orders_aside
+UPDATE ledger.order o SET run_at = now() + make_interval(secs => $4), problem = w.problem
+  FROM unnest($2::text[], $3::text[]) AS w (key, problem) WHERE o.book_id = $1 AND o.key = w.key
+
+-- name: measure_orders
+SELECT count(*) AS n, coalesce(extract(epoch FROM now() - min(made_at)), 0)::float8 AS age_s FROM ledger.order
 
 -- name: expired_holds
 SELECT h.book_id, h.id, a.code, a.asset
@@ -185,12 +209,12 @@ SELECT 'book ' || book_id || ' ' || asset, 'balances sum to ' || sum(balance)
 -- The guards that keep history as it is: the triggers stand, and the application may write nothing but through its two doors; and
 -- every journal is what its digest says (model.Journal.digest).
 SELECT 'table ledger.' || t.name AS subject, 'it can be changed' AS fault
-  FROM (VALUES ('head'), ('account'), ('journal'), ('transfer'), ('note'), ('refusal'), ('key'), ('hold'), ('standing'), ('seal'), ('closing')) AS t (name)
- WHERE (t.name NOT IN ('head', 'account', 'hold') AND EXISTS (
+  FROM (VALUES ('head'), ('account'), ('journal'), ('transfer'), ('note'), ('refusal'), ('key'), ('hold'), ('standing'), ('seal'), ('closing'), ('order')) AS t (name)
+ WHERE (t.name NOT IN ('head', 'account', 'hold', 'order') AND EXISTS (
         SELECT FROM (SELECT ('ledger.' || t.name)::regclass AS id UNION SELECT relid FROM pg_partition_tree(('ledger.' || t.name)::regclass)) AS part
          WHERE (SELECT count(*) FROM pg_trigger g WHERE g.tgrelid = part.id AND g.tgname LIKE 'L2 %' AND g.tgenabled = 'O') < 2))
     OR has_any_column_privilege('guilder_app', 'ledger.' || t.name, 'INSERT')
-    OR has_any_column_privilege('guilder_app', 'ledger.' || t.name, 'UPDATE')
+    OR (t.name <> 'order' AND has_any_column_privilege('guilder_app', 'ledger.' || t.name, 'UPDATE')) -- an order may be put aside
     OR has_table_privilege('guilder_app', 'ledger.' || t.name, 'DELETE')
     OR has_table_privilege('guilder_app', 'ledger.' || t.name, 'TRUNCATE')
 UNION ALL
@@ -316,6 +340,47 @@ SELECT * FROM (
         ON p.book_id = k.book_id AND p.until = k.until AND p.account_id = k.account_id
      WHERE (k.debits, k.credits, k.balance, k.journal_id) IS DISTINCT FROM (p.debits, p.credits, p.balance, p.journal_id)
      LIMIT 100) AS closings
+
+-- name: sweep_L9
+SELECT 'clearing accounts of ' || asset AS subject, 'they and the open orders add up to ' || sum(units) AS fault
+  FROM (SELECT asset, balance AS units FROM ledger.account WHERE code LIKE 'clearing:%'
+         UNION ALL
+        SELECT asset, -units FROM ledger.order) AS owed
+ GROUP BY asset HAVING sum(units) <> 0
+
+-- name: posted_books
+-- Books in which something was posted after their window began.
+SELECT DISTINCT h.book_id, h.book_id AS id, h.book_id AS about
+  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS w (book_id, after, upto)
+  JOIN ledger.head h ON h.book_id = w.book_id AND h.id > w.after
+
+-- name: audit_clearing
+-- What a book owes the platform ($4, as characters $5) is what the platform has it owe, and what is ordered.
+SELECT e.book_id, 'book' AS kind, e.book_id AS id, 'what it owes the platform is not what is ordered' AS fault, '0 ' || e.asset AS expected,
+       sum(e.units) || ' ' || e.asset || ': it says ' || coalesce(sum(e.units) FILTER (WHERE e.what = 'it'), 0)
+       || ', the platform ' || coalesce(sum(e.units) FILTER (WHERE e.what = 'platform'), 0)
+       || ', orders ' || coalesce(sum(e.units) FILTER (WHERE e.what = 'ordered'), 0) AS found
+  FROM (SELECT k.book_id, 'it' AS what, a.asset, a.balance AS units
+          FROM unnest($1::uuid[], $2::uuid[]) AS k (book_id, id)
+         CROSS JOIN LATERAL (SELECT a.asset, a.balance FROM ledger.account a
+                              WHERE a.code = 'clearing:' || $5::text AND a.book_id = k.book_id AND a.code LIKE 'clearing:%' OFFSET 0) AS a
+         UNION ALL
+        SELECT k.book_id, 'platform', a.asset, a.balance
+          FROM unnest($1::uuid[], $3::text[]) AS k (book_id, shown)
+         CROSS JOIN LATERAL (SELECT a.asset, a.balance FROM ledger.account a
+                              WHERE a.code = 'clearing:' || k.shown AND a.book_id = $4 AND a.code LIKE 'clearing:%' OFFSET 0) AS a
+         UNION ALL
+        SELECT o.from_book, 'ordered', o.asset, -o.units FROM ledger.order o WHERE o.book_id = $4 AND o.from_book = ANY ($1::uuid[])) AS e
+ GROUP BY e.book_id, e.asset HAVING sum(e.units) <> 0
+
+-- name: audit_orders
+-- Nothing that is ordered waits for long: somebody posts it, or it was refused.
+SELECT o.from_book AS book_id, 'book' AS kind, o.from_book AS id, 'its orders wait for more than a minute' AS fault, 'none' AS expected,
+       count(*) || ' since ' || min(o.made_at) || coalesce(', refused: ' || min(o.problem), '') AS found
+  FROM ledger.order o
+ WHERE o.made_at < now() - interval '1 minute'
+   AND o.from_book = ANY (ARRAY(SELECT w.book_id FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS w (book_id, after, upto)))
+ GROUP BY o.from_book
 
 -- name: touched_journals
 SELECT j.book_id, j.id

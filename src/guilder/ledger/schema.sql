@@ -128,6 +128,26 @@ CREATE TABLE ledger.seal (
     PRIMARY KEY (book_id, n)
 );
 CREATE INDEX account_opened ON ledger.account (opened, book_id);
+CREATE INDEX account_clearing ON ledger.account (code, book_id) WHERE code LIKE 'clearing:%';
+
+-- What a book is to post because another one owes it: written with the journal that owes it, gone with the journal that posts it (L9).
+CREATE TABLE ledger.order (
+    book_id       uuid        NOT NULL,  -- where it is to be posted
+    key           text        NOT NULL,  -- the journal's, and it is posted once; 'fee:06b2…'
+    from_book     uuid        NOT NULL,  -- who owes it: the journal is from its clearing account
+    rule          text        NOT NULL,
+    credit        text        NOT NULL,  -- the account that gets it, by its code
+    asset         text        NOT NULL,
+    units         bigint      NOT NULL CHECK (units > 0),
+    about         uuid        NOT NULL,
+    root_id       uuid        NOT NULL,
+    business_line text        NOT NULL,
+    at            timestamptz NOT NULL,  -- when the money moved
+    made_at       timestamptz NOT NULL,
+    run_at        timestamptz,           -- not before this, after a refusal
+    problem       text,                  -- why it was refused
+    PRIMARY KEY (book_id, key)
+) WITH (autovacuum_vacuum_scale_factor = 0.01); -- comes and goes
 
 -- What each account stood at when a period was closed, by when the money moved.
 CREATE TABLE ledger.closing (
@@ -195,13 +215,14 @@ CREATE VIEW ledger.posting AS
 SELECT NULL::uuid[] AS books, NULL::uuid[] AS heads, -- each book's newest id after this batch
        NULL::ledger.journal[] AS journals, NULL::ledger.key[] AS keys, NULL::ledger.transfer[] AS transfers,
        NULL::ledger.refusal[] AS refusals, NULL::ledger.note[] AS notes,
-       NULL::uuid[] AS decisions        -- those journals that move nothing and close or open something
+       NULL::uuid[] AS decisions,       -- those journals that move nothing and close or open something
+       NULL::ledger.order[] AS orders   -- what its journals have other books post
  WHERE false;
 
 CREATE FUNCTION ledger.write() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     befores uuid[]; -- each book's newest id until now
-    written bigint; done bigint; moved bigint; holds boolean;
+    written bigint; done bigint; moved bigint; holds boolean; clears boolean;
 BEGIN
     SELECT array_agg(h.id ORDER BY w.n) INTO befores
       FROM (SELECT h.book_id, h.id FROM ledger.head h WHERE h.book_id = ANY (NEW.books) ORDER BY h.book_id FOR NO KEY UPDATE) AS h
@@ -256,13 +277,14 @@ BEGIN
     changed AS (
         UPDATE ledger.account a SET balance = a.balance + s.balance, held = a.held + s.held
           FROM sums s WHERE a.book_id = s.book_id AND a.id = s.id AND a.asset = s.asset AND NOT a.closed
-        RETURNING a.book_id, a.id, a.balance, a.held),
+        RETURNING a.book_id, a.id, a.balance, a.held, a.code),
     stood AS (
         INSERT INTO ledger.standing
         SELECT c.book_id, c.id, b.head, c.balance, c.held FROM changed c JOIN unnest(NEW.books, NEW.heads) AS b (book_id, head) USING (book_id)
         RETURNING 1)
-    SELECT (SELECT count(*) FROM wrote), (SELECT bool_or(w.kind <> 'move') FROM wrote w), (SELECT count(*) FROM sums), (SELECT count(*) FROM stood)
-      INTO written, holds, moved, done;
+    SELECT (SELECT count(*) FROM wrote), (SELECT bool_or(w.kind <> 'move') FROM wrote w), (SELECT count(*) FROM sums), (SELECT count(*) FROM stood),
+           (SELECT bool_or(c.code LIKE 'clearing:%') FROM changed c)
+      INTO written, holds, moved, done, clears;
     IF written <> cardinality(NEW.transfers) THEN
         RAISE EXCEPTION 'L2: a batch writes after what is in its book, and nowhere else';
     END IF;
@@ -272,6 +294,9 @@ BEGIN
 
     IF holds THEN
         PERFORM ledger.move_holds(NEW.transfers);
+    END IF;
+    IF clears OR cardinality(NEW.orders) > 0 THEN
+        PERFORM ledger.keep_orders(NEW.journals, NEW.transfers, NEW.orders);
     END IF;
     IF cardinality(NEW.decisions) > 0 THEN
         PERFORM ledger.decide(NEW.decisions, NEW.journals);
@@ -294,6 +319,30 @@ BEGIN
     SELECT (SELECT count(*) FROM sums), (SELECT count(*) FROM changed) INTO moved, done;
     IF done <> moved THEN
         RAISE EXCEPTION 'L6: a hold is missing, or of another account';
+    END IF;
+END $$;
+
+-- Write the orders of a batch, and take away those that it posts: what moves on clearing accounts is ordered, or was (L9).
+CREATE FUNCTION ledger.keep_orders(journals ledger.journal[], transfers ledger.transfer[], orders ledger.order[]) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE uneven text;
+BEGIN
+    WITH made AS (INSERT INTO ledger.order SELECT o.* FROM unnest(orders) AS o RETURNING asset, units),
+    posted AS (
+        DELETE FROM ledger.order WHERE ctid = ANY (ARRAY(
+            SELECT o.ctid FROM unnest(journals) AS j
+             CROSS JOIN LATERAL (SELECT o.ctid FROM ledger.order o WHERE o.book_id = j.book_id AND o.key = j.key OFFSET 0) AS o))
+        RETURNING asset, units)
+    SELECT string_agg(u.units || ' ' || u.asset, ', ') INTO uneven FROM (
+        SELECT e.asset, sum(e.units) AS units FROM (
+            SELECT t.asset, CASE a.id WHEN t.credit_id THEN t.units ELSE -t.units END AS units
+              FROM unnest(transfers) AS t
+             CROSS JOIN LATERAL (SELECT a.id, a.code FROM ledger.account a WHERE a.book_id = t.book_id AND a.id IN (t.debit_id, t.credit_id) OFFSET 0) AS a
+             WHERE t.credit_id IS NOT NULL AND a.code LIKE 'clearing:%'
+             UNION ALL SELECT m.asset, -m.units FROM made m
+             UNION ALL SELECT p.asset, p.units FROM posted p) AS e
+         GROUP BY e.asset HAVING sum(e.units) <> 0) AS u;
+    IF uneven IS NOT NULL THEN
+        RAISE EXCEPTION 'L9: what moves on clearing accounts is not what is ordered or posted: % too much', uneven;
     END IF;
 END $$;
 
@@ -444,9 +493,15 @@ SELECT k.book_id, k.key, j.id AS journal_id, j.rule, j.about, t.line, t.asset, t
   JOIN ledger.journal j ON j.book_id = k.book_id AND j.id = k.id AND j.key = k.key
   JOIN ledger.transfer t ON t.book_id = j.book_id AND t.journal_id = j.id;
 
+-- What is ordered and not yet posted.
+CREATE VIEW ledger.ordered AS
+SELECT book_id, key, from_book, rule, asset, units, about FROM ledger.order;
+
 GRANT USAGE ON SCHEMA ledger TO guilder_app;
 GRANT SELECT ON ledger.head, ledger.account, ledger.journal, ledger.transfer, ledger.note, ledger.refusal, ledger.key, ledger.hold,
                 ledger.standing, ledger.seal, ledger.closing, ledger.balance, ledger.line, ledger.posted, ledger.booked TO guilder_app;
 GRANT INSERT ON ledger.posting TO guilder_app;
-REVOKE ALL ON FUNCTION ledger.lock, ledger.open, ledger.move_holds, ledger.decide, ledger.seal_next FROM PUBLIC;
+GRANT SELECT ON ledger.order, ledger.ordered TO guilder_app;
+GRANT UPDATE (run_at, problem) ON ledger.order TO guilder_app;
+REVOKE ALL ON FUNCTION ledger.keep_orders, ledger.lock, ledger.open, ledger.move_holds, ledger.decide, ledger.seal_next FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ledger.lock, ledger.open, ledger.seal_next TO guilder_app;

@@ -92,6 +92,8 @@ def _transfers(rows: list[tuple[int, dict[str, str]]]) -> Iterator[Transfer]:
             raise Invalid(f"Line {number}: {asset!r} is no asset.")
         if not row["debit"] or not row["credit"]:
             raise Invalid(f"Line {number}: a transfer has a debit and a credit account.")
+        if "clearing" in {row[end].partition(":")[0] for end in ("debit", "credit")}:
+            raise Invalid(f"Line {number}: what books owe each other is posted in both, never by hand in one.")
         yield Transfer(Account(row["debit"], asset), Account(row["credit"], asset), int(units))
 
 

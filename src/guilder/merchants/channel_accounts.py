@@ -28,6 +28,7 @@ class ChannelAccount:
     channel: Channel
     account_ref: str  # what the channel calls it: mchid, seller_id
     app_ref: str
+    fee_bps: int = 0  # what the platform keeps of each charge, in hundredths of a percent
 
     @property
     def info(self) -> Info:
@@ -73,7 +74,9 @@ async def get(env: Env, account_id: UUID) -> ChannelAccount | None:
 
     async def load() -> ChannelAccount | None:
         row = await env.db.row(Q.find_channel_account, account_id)
-        return None if row is None else _open(env, row)
+        if row is None:
+            return None
+        return _open(env, row, await env.control.value(Q.find_fee, row["book_id"]) or 0)
 
     return await env.cache.get(("channel_account", env.name, account_id), load)
 
@@ -95,7 +98,7 @@ async def all_enabled(env: Env) -> list[ChannelAccount]:
     return [a for a in accounts if a is not None]
 
 
-def _open(env: Env, row: Row) -> ChannelAccount:
+def _open(env: Env, row: Row, fee_bps: int) -> ChannelAccount:
     config = msgspec.json.decode(env.keyring.open(row["sealed"], _about(row["id"])), type=dict[str, str])
     account_ref, app_ref = registry.refs(row["channel"], config)
     return ChannelAccount(
@@ -106,6 +109,7 @@ def _open(env: Env, row: Row) -> ChannelAccount:
         registry.make(row["channel"], config),
         account_ref,
         app_ref,
+        fee_bps,
     )
 
 

@@ -8,6 +8,7 @@ CREATE TABLE control.merchant (
     country       text        NOT NULL DEFAULT 'CN',
     business_line text        NOT NULL DEFAULT '',
     late_success  text        NOT NULL DEFAULT 'refund' CHECK (late_success IN ('refund', 'accept')),
+    fee_bps       integer     NOT NULL DEFAULT 0 CHECK (fee_bps BETWEEN 0 AND 10000), -- of each charge, what the platform keeps
     created_at    timestamptz NOT NULL DEFAULT now()
 );
 

@@ -1,13 +1,15 @@
-"""Take a merchant in."""
+"""Take a merchant in, and say what it pays for being here."""
 
 from uuid import UUID
 
 from guilder.core import ids
+from guilder.core.errors import Invalid, NotFound
 from guilder.merchants.keys import audit
 from guilder.platform.db import Database, Row, Tx
 from guilder.platform.sql import load
 
 Q = load(__package__)
+ALL_BPS = 10_000  # hundredths of a percent: everything
 
 
 async def onboard(
@@ -21,6 +23,18 @@ async def onboard(
     await tx.run(Q.insert_merchant, id, ids.book_code(id), name, country, business_line, late_success)
     await audit(tx, "merchant.onboarded", ids.show("acct", id), {"name": name})
     return id
+
+
+async def set_fee(tx: Tx, merchant_id: UUID, bps: int) -> None:
+    """What the platform keeps of each charge from now on, in hundredths of a percent.  In the control database; every process knows within a
+    second.  Raises Invalid, NotFound."""
+    if not 0 <= bps <= ALL_BPS:
+        raise Invalid(f"A fee is 0 to {ALL_BPS} hundredths of a percent of a charge, not {bps}.", param="fee_bps")
+    was = await tx.value(Q.lock_fee, merchant_id)
+    if was is None:
+        raise NotFound("No such merchant.")
+    await tx.run(Q.set_fee, merchant_id, bps)
+    await audit(tx, "merchant.fee_set", ids.show("acct", merchant_id), {"was_bps": was, "bps": bps})
 
 
 async def everybody(control: Database) -> list[Row]:

@@ -89,4 +89,13 @@ SELECT * FROM merchants.customer
  LIMIT $6
 
 -- name: list_merchants
-SELECT id, name, business_line, created_at FROM control.merchant ORDER BY id
+SELECT id, name, business_line, fee_bps, created_at FROM control.merchant ORDER BY id
+
+-- name: find_fee
+SELECT fee_bps FROM control.merchant WHERE id = $1
+
+-- name: lock_fee
+SELECT fee_bps FROM control.merchant WHERE id = $1 FOR NO KEY UPDATE
+
+-- name: set_fee
+UPDATE control.merchant SET fee_bps = $2 WHERE id = $1

@@ -43,6 +43,16 @@ class BalanceObject(Struct, kw_only=True):
     refund_and_dispute_prefunding: None = None
 
 
+class FeeDetail(Struct, kw_only=True):
+    """A part of a fee."""
+
+    amount: int
+    application: None = None
+    currency: str
+    description: str = "Fee of the platform"
+    type: Literal["application_fee"] = "application_fee"
+
+
 class BalanceTransactionObject(Struct, kw_only=True):
     """One movement of the balance."""
 
@@ -55,9 +65,9 @@ class BalanceTransactionObject(Struct, kw_only=True):
     currency: str
     description: str | None = None
     exchange_rate: None = None
-    fee: Annotated[int, Meta(description="Always 0: fees are journals of their own.")] = 0
-    fee_details: list[dict[str, str]] = []
-    net: int
+    fee: Annotated[int, Meta(description="What the platform keeps of a charge; refunds do not give it back.")] = 0
+    fee_details: list[FeeDetail] = []
+    net: Annotated[int, Meta(description="`amount` less `fee`: what the balance moved by.")]
     reporting_category: str
     source: Annotated[str | None, Meta(description="The charge or refund.")]
     status: Literal["available"] = "available"
@@ -128,9 +138,11 @@ def _transaction(row: Row) -> BalanceTransactionObject:
     kind = TYPES.get(row["rule"], "adjustment")
     booked = (row["id"].int >> 80) // 1000
     source = row["source_id"]
+    currency, net, fee = row["asset"].lower(), int(row["units"]), int(row["fee"])
     return BalanceTransactionObject(
-        id=ids.show("txn", row["id"]), amount=int(row["units"]), available_on=booked, created=clock.unix(row["at"]),
-        currency=row["asset"].lower(), net=int(row["units"]), reporting_category="other_adjustment" if kind == "adjustment" else kind,
+        id=ids.show("txn", row["id"]), amount=net + fee, available_on=booked, created=clock.unix(row["at"]),
+        currency=currency, fee=fee, fee_details=[FeeDetail(amount=fee, currency=currency)] if fee else [], net=net,
+        reporting_category="other_adjustment" if kind == "adjustment" else kind,
         source=None if source is None else ids.show("ch" if kind == "charge" else "re", source), type=kind,  # pyrefly: ignore[bad-argument-type]
     )  # fmt: skip
 

@@ -41,7 +41,7 @@ GRACE = timedelta(seconds=60)  # past an expiry, for clocks that differ
 
 def contract_of(account: ChannelAccount) -> Contract:
     """What decisions need to know of a channel account."""
-    return Contract(account.id, account.account_ref, account.app_ref, account.funds, account.info)
+    return Contract(account.id, account.account_ref, account.app_ref, account.funds, account.info, account.fee_bps)
 
 
 def notify_url(rt: Env, account: ChannelAccount) -> str:

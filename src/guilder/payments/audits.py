@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from guilder.core import ids
 from guilder.payments.states import ATTEMPT_NEXT, INTENT_NEXT, OPEN_ATTEMPT, OPEN_REFUND, REFUND_NEXT
 from guilder.platform.audit import Audit
 from guilder.platform.sql import load
@@ -34,6 +35,7 @@ AUDITS = (
     Audit("G3 what was paid is booked", Q.touched_attempts, Q.audit_paid),
     Audit("G3 what went back is booked", Q.touched_refunds, Q.audit_given_back),
     Audit("G3 what is booked is so", Q.posted_journals, Q.audit_booked),
+    Audit("G3 fees are ordered or posted", Q.touched_charges, Q.audit_fees, (ids.PLATFORM,)),
     Audit("G5 one charge if and only if it succeeded", Q.touched_payments, Q.audit_charges),
     Audit("G5 a surplus goes back or is accepted", Q.touched_payments, Q.audit_surplus),
     Audit("G6 a charge counts its refunds", Q.touched_payments, Q.audit_refunded),

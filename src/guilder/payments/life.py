@@ -22,7 +22,7 @@ from guilder.channels.model import Info, Outcome, Problem, QrCode, Redirect, Ret
 from guilder.core import ids
 from guilder.core.check import must
 from guilder.ledger import Account, Journal, Transfer, payable, receivable, surplus
-from guilder.payments import events
+from guilder.payments import events, fees
 from guilder.payments.model import Attempt, Changes, Charge, Intent, Move, Refund
 from guilder.payments.present import Face
 from guilder.payments.states import (
@@ -52,6 +52,7 @@ class Contract:
     app_ref: str
     funds: str
     info: Info
+    fee_bps: int = 0  # of each charge, for the platform
 
 
 class Scene(msgspec.Struct, frozen=True):
@@ -152,28 +153,29 @@ def _paid(scene: Scene, intent: Intent, attempt: Attempt, outcome: Outcome, cont
     due = payable(attempt.currency, contract.funds, attempt.channel_account_id)  # pyrefly: ignore[bad-argument-type]
     if first and in_time:
         move_attempt(scene, attempt, A.SUCCEEDED)
-        _collect(scene, intent, attempt, owed, due)
+        _collect(scene, intent, attempt, contract.fee_bps, owed, due)
         return None
     move_attempt(scene, attempt, A.SURPLUS)
     aside = surplus(attempt.currency)
     _book(scene, "surplus", attempt, attempt.amount, owed, aside, attempt.paid_at)
     if first and intent.late_success == "accept":
-        _collect(scene, intent, attempt, aside, due, rule="surplus_accepted")
+        _collect(scene, intent, attempt, contract.fee_bps, aside, due, rule="surplus_accepted")
     else:
         _give_back_surplus(scene, intent, attempt)
     return None
 
 
 def _collect(
-    scene: Scene, intent: Intent, attempt: Attempt, debit: Account, credit: Account, rule: str = "charge"
+    scene: Scene, intent: Intent, attempt: Attempt, fee_bps: int, debit: Account, credit: Account, rule: str = "charge"
 ) -> None:
     """The success of a payment: its charge, its journal, its events."""
     charge = Charge(
         intent.book_id, ids.new_id(), intent.id, attempt.id, attempt.channel_account_id, TYPE[attempt.channel], 0,
-        attempt.amount, 0, attempt.currency, attempt.channel_ref, attempt.paid_at or scene.at, scene.at,
+        attempt.amount, 0, attempt.currency, attempt.channel_ref, attempt.paid_at or scene.at, scene.at, fees.of(attempt.amount, fee_bps),
     )  # fmt: skip
     scene.changes.new_charges[charge.key] = charge
     _book(scene, rule, attempt, attempt.amount, debit, credit, charge.paid_at)
+    fees.keep(scene.changes, charge)
     intent.charge_id, intent.attempt_id = charge.id, attempt.id
     intent.next_action = intent.last_error = intent.cancel_wanted_at = intent.canceled_at = intent.cancel_reason = None
     move_intent(scene, intent, S.SUCCEEDED)

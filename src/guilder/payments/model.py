@@ -132,6 +132,7 @@ class Charge:
     channel_ref: str | None
     paid_at: datetime
     created_at: datetime
+    fee: int = 0  # of the amount, what the platform keeps, whatever is given back later
 
     @property
     def key(self) -> BookKey:

@@ -230,6 +230,7 @@ SELECT asset, balance, held FROM ledger.balance WHERE book_id = $1 AND code = 'p
 
 -- name: list_balance_transactions
 SELECT l.journal_id AS id, l.rule, l.at, l.asset, sum(CASE WHEN l.credit = 'payable' THEN l.units ELSE -l.units END) AS units,
+       coalesce(sum(l.units) FILTER (WHERE l.credit LIKE 'clearing:%'), 0) AS fee,
        CASE WHEN l.rule IN ('charge', 'surplus_accepted') THEN c.id WHEN l.rule = 'refund' THEN l.about END AS source_id
   FROM ledger.line l
   LEFT JOIN payments.attempt a ON a.book_id = l.book_id AND a.id = l.about
@@ -246,6 +247,7 @@ SELECT l.journal_id AS id, l.rule, l.at, l.asset, sum(CASE WHEN l.credit = 'paya
 
 -- name: find_balance_transaction
 SELECT l.journal_id AS id, l.rule, l.at, l.asset, sum(CASE WHEN l.credit = 'payable' THEN l.units ELSE -l.units END) AS units,
+       coalesce(sum(l.units) FILTER (WHERE l.credit LIKE 'clearing:%'), 0) AS fee,
        CASE WHEN l.rule IN ('charge', 'surplus_accepted') THEN c.id WHEN l.rule = 'refund' THEN l.about END AS source_id
   FROM ledger.line l
   LEFT JOIN payments.attempt a ON a.book_id = l.book_id AND a.id = l.about
@@ -286,17 +288,40 @@ SELECT h.book_id, h.about, h.about
  WHERE h.kind = 'attempt'
 
 -- name: audit_paid
--- An attempt that collected has its journal, of its amount; any other has none.
+-- An attempt that collected has its journal, of its amount and then of its charge's fee; any other has none.
 SELECT a.book_id, 'at' AS kind, a.id,
        'the journal ' || v.rule || CASE WHEN b.key IS NULL THEN ' is missing' WHEN v.wanted THEN ' is of something else' ELSE ' should not be' END AS fault,
-       CASE WHEN v.wanted THEN a.amount || ' ' || a.currency ELSE 'none' END || ', it is ' || a.state AS expected,
-       coalesce(b.rule || ' ' || b.units || ' ' || b.asset, 'none') AS found
+       CASE WHEN v.wanted THEN a.amount || ' ' || a.currency || ', fee ' || v.fee ELSE 'none' END || ', it is ' || a.state AS expected,
+       coalesce(b.rule || ' ' || b.units || ' ' || b.asset || ', fee ' || b.fee, 'none') AS found
   FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS k (book_id, id, shown)
   JOIN payments.attempt a ON a.book_id = k.book_id AND a.id = k.id
-  LEFT JOIN payments.charge c ON c.intent_id = a.intent_id AND c.book_id = a.book_id AND c.attempt_id = a.id AND a.state = 'surplus'
- CROSS JOIN LATERAL (VALUES ('charge', a.state = 'succeeded'), ('surplus', a.state = 'surplus'), ('surplus_accepted', c.id IS NOT NULL)) AS v (rule, wanted)
-  LEFT JOIN ledger.booked b ON b.book_id = k.book_id AND b.key = v.rule || ':' || k.shown
- WHERE CASE WHEN v.wanted THEN (b.rule, b.about, b.units, b.asset) IS DISTINCT FROM (v.rule, a.id, a.amount, a.currency) ELSE b.key IS NOT NULL END
+  LEFT JOIN payments.charge c ON c.intent_id = a.intent_id AND c.book_id = a.book_id AND c.attempt_id = a.id
+ CROSS JOIN LATERAL (VALUES ('charge', a.state = 'succeeded', coalesce(c.fee, 0)), ('surplus', a.state = 'surplus', 0),
+                            ('surplus_accepted', a.state = 'surplus' AND c.id IS NOT NULL, coalesce(c.fee, 0))) AS v (rule, wanted, fee)
+  LEFT JOIN LATERAL (
+       SELECT b.key, b.rule, b.about, b.asset, sum(b.units) FILTER (WHERE b.line = 0) AS units, coalesce(sum(b.units) FILTER (WHERE b.line > 0), 0) AS fee
+         FROM ledger.booked b WHERE b.book_id = k.book_id AND b.key = v.rule || ':' || k.shown GROUP BY 1, 2, 3, 4) b ON true
+ WHERE CASE WHEN v.wanted THEN (b.rule, b.about, b.units, b.asset, b.fee) IS DISTINCT FROM (v.rule, a.id, a.amount, a.currency, v.fee)
+            ELSE b.key IS NOT NULL END
+
+-- name: touched_charges
+SELECT c.book_id, c.id, c.id AS about
+  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS w (book_id, after, upto)
+  JOIN payments.charge c ON c.book_id = w.book_id AND c.id > w.after AND c.id <= w.upto
+
+-- name: audit_fees
+-- A fee is ordered, or posted in the platform's book ($4), once and as it is; no fee is neither.
+SELECT c.book_id, 'ch' AS kind, c.id, 'its fee is not what is ordered or posted' AS fault, c.fee || ' ' || c.currency AS expected,
+       coalesce(f.said, 'none') AS found
+  FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS k (book_id, id, shown)
+  JOIN payments.charge c ON c.book_id = k.book_id AND c.id = k.id
+ CROSS JOIN LATERAL (
+       SELECT count(*) AS n, bool_and((s.rule, s.about, s.units, s.asset) = ('fee', c.id, c.fee, c.currency)) AS so,
+              string_agg(s.what || ' ' || s.units || ' ' || s.asset, ', ') AS said
+         FROM (SELECT 'posted' AS what, b.rule, b.about, b.units, b.asset FROM ledger.booked b WHERE b.book_id = $4 AND b.key = 'fee:' || k.shown
+                UNION ALL
+               SELECT 'ordered', o.rule, o.about, o.units, o.asset FROM ledger.ordered o WHERE o.book_id = $4 AND o.key = 'fee:' || k.shown) AS s) AS f
+ WHERE f.n <> (c.fee > 0)::int OR NOT f.so
 
 -- name: touched_refunds
 SELECT r.book_id, r.id, r.id AS about
@@ -334,7 +359,7 @@ SELECT b.book_id, 'journal' AS kind, b.journal_id AS id, 'what it books is not s
        b.rule || ':' || k.shown || ' ' || b.units || ' ' || b.asset AS expected,
        b.key || ' ' || coalesce(a.state || ' ' || a.amount || ' ' || a.currency, r.state || ' ' || r.amount || ' ' || r.currency, 'nothing') AS found
   FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS k (book_id, id, shown)
-  JOIN ledger.posted b ON b.book_id = k.book_id AND b.journal_id = k.id
+  JOIN ledger.posted b ON b.book_id = k.book_id AND b.journal_id = k.id AND b.line = 0
   LEFT JOIN LATERAL (SELECT * FROM payments.attempt a WHERE a.book_id = b.book_id AND a.id = b.about AND b.rule NOT IN ('refund', 'surplus_refund') OFFSET 0) a ON true
   LEFT JOIN LATERAL (SELECT * FROM payments.refund r WHERE r.book_id = b.book_id AND r.id = b.about AND b.rule IN ('refund', 'surplus_refund') OFFSET 0) r ON true
  WHERE b.key <> b.rule || ':' || k.shown

@@ -105,9 +105,11 @@ CREATE TABLE payments.charge (
     channel_ref        text,
     paid_at            timestamptz NOT NULL,
     created_at         timestamptz NOT NULL,
+    fee                bigint      NOT NULL DEFAULT 0, -- what the platform keeps of it; refunds do not give it back
     PRIMARY KEY (book_id, id),
     CONSTRAINT "one charge per intent" UNIQUE (intent_id, book_id),
-    CONSTRAINT "refunds fit the charge" CHECK (refunded BETWEEN 0 AND amount)
+    CONSTRAINT "refunds fit the charge" CHECK (refunded BETWEEN 0 AND amount),
+    CONSTRAINT "the fee fits the charge" CHECK (fee BETWEEN 0 AND amount)
 ) WITH (fillfactor = 80);
 
 CREATE TABLE payments.refund (

@@ -37,6 +37,15 @@ UNSEALED_AGE = Gauge(
     ["env"],
     multiprocess_mode="livemax",
 )
+ORDERS = Gauge(
+    "guilder_posting_orders", "Journals that wait to be posted in another book", ["env"], multiprocess_mode="livemax"
+)
+ORDERS_AGE = Gauge(
+    "guilder_posting_orders_age_seconds",
+    "Age of the oldest of them: some seconds",
+    ["env"],
+    multiprocess_mode="livemax",
+)
 SWEPT = Counter("guilder_swept_total", "Things handled by background loops", ["loop"])
 
 
