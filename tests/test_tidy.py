@@ -36,13 +36,14 @@ WITHOUT_BOOK = {  # tables whose primary key does not begin with book_id, and wh
     "platform.job": "work to be done, named by kind and key",
     "platform.auditor": "two rows: how far each pass over all books has come",
     "platform.retention": "one row per table that grows",
+    "ledger.archived": "one row per month that was detached, of all books",
     "payments.channel_ref": "a side table: a channel's number is unique per channel account, whatever the book",
     "reconciliation.channel_day": "one row per channel account and day",
     "schema_version.applied": "one row per database",
 }
 WRITTEN_ONCE = {
     "ledger.journal", "ledger.transfer", "ledger.note", "ledger.refusal", "ledger.key", "ledger.standing", "ledger.seal", "ledger.closing",
-    "payments.history", "platform.event", "platform.wire_message", "control.audit",
+    "ledger.detached", "ledger.opening", "ledger.reserved", "payments.history", "platform.event", "platform.wire_message", "control.audit",
 }  # fmt: skip
 SQL_IN_PYTHON = {
     "platform/db.py": "the mark and BEGIN are part of the driver's conversation",

@@ -30,6 +30,7 @@ UNRULED = {  # tables without a rule, and why
     "platform.tally": "goes when no window reaches it",
     "ledger.head": "one row per book",
     "ledger.order": "rows go when they are posted",
+    "ledger.archived": "one row per month that is detached",
     "notify.endpoint": "merchants make it, and are limited in how many",
     "notify.delivery_try": "goes with its delivery",
     "merchants.channel_account": "one row per contract",

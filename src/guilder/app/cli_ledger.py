@@ -63,7 +63,7 @@ def verify(
     env: EnvName = "test",
     against: Annotated[Path | None, typer.Option(help="What `guilder ledger head` wrote, kept elsewhere.")] = None,
 ) -> None:
-    """Prove every invariant (L1 to L9) and every seal on what is stored.  Ends with 1 if something is broken."""
+    """Prove every invariant (L1 to L10) and every seal on what is stored.  Ends with 1 if something is broken."""
     from guilder.ledger.verify import verify as verify_all
 
     kept = msgspec.json.decode(against.read_bytes(), type=dict[str, dict[str, object]]) if against else None
@@ -85,7 +85,7 @@ def verify(
         return broken
 
     broken = in_env(env, work)
-    out.print(f"{broken} broken." if broken else "L1 to L9 and every seal hold.")
+    out.print(f"{broken} broken." if broken else "L1 to L10 and every seal hold.")
     raise typer.Exit(1 if broken else 0)
 
 

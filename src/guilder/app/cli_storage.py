@@ -1,4 +1,4 @@
-"""The command line of what grows: `guilder storage [keep]`."""
+"""The command line of what grows: `guilder storage [keep | detach | attach]`."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
 from guilder.app.cli_ledger import EnvName, in_env, out
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, help="What grows: how large it is, and how long it is kept.")
 BAR = 16  # characters of the largest table
 FOREVER = "forever"
+Month = Annotated[datetime, typer.Argument(formats=["%Y-%m"], help="2026-01")]
 
 
 @app.callback(invoke_without_command=True)
@@ -65,6 +67,32 @@ def keep(
 
     in_env(env, work)
     out.print(f"{table} is kept {_kept(wanted)}.")
+
+
+@app.command()
+def detach(month: Month, env: EnvName = "test") -> None:
+    """Move the oldest month of the book to the schema `archive`, when all its books are closed beyond it.  Nothing is deleted."""
+    from guilder.ledger.detaching import detach as detach_month
+
+    def told(what: str, done: int, total: int) -> None:
+        progress.update(task, description=what, completed=done, total=max(1, total))
+
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("seals what is not")
+        books = in_env(env, lambda rt: detach_month(rt.db, month.date(), told))
+    out.print(
+        f"{month:%Y-%m} is archived, with what {books} books were at its end. `guilder ledger verify` proves the rest from there."
+    )
+
+
+@app.command()
+def attach(month: Month, env: EnvName = "test") -> None:
+    """Bring the month back that was detached last."""
+    from guilder.ledger.detaching import attach as attach_month
+
+    in_env(env, lambda rt: attach_month(rt.db, month.date()))
+    out.print(f"{month:%Y-%m} is in the book again.")
 
 
 def _plain(t: storage.Table) -> dict[str, object]:

@@ -13,6 +13,7 @@ Invariants.  Tests carry these names (`test_L2_...`).
     L7  A batch is its journals one at a time, in order; ids rise with commits, book by book.
     L8  What is closed, an account or a period, takes nothing.
     L9  What books owe each other is what is ordered: all clearing accounts and open orders add up to nothing.
+    L10  A month that is detached is lost nowhere: it lies in the archive, and what every book was at its end proves the rest.
 
 Cost.   `post` takes two statements, whatever the size of the batch (two more when it meets an account for the first time).
 Locks.  The heads of the batch's books, in their order, until commit.  Nothing else is awaited meanwhile.

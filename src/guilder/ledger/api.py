@@ -13,7 +13,7 @@ from guilder.core.errors import Invalid, NotFound
 from guilder.core.page import turn
 from guilder.ledger import present
 from guilder.ledger.chart import Account
-from guilder.ledger.history import statement
+from guilder.ledger.history import attached, statement
 from guilder.ledger.model import MAX_TRANSFERS, OWN_KEY, Journal, Transfer, capture, hold, release
 from guilder.ledger.own import open_own
 from guilder.ledger.posting import post
@@ -251,6 +251,8 @@ async def retrieve_ledger_journal(call: Call, query: Retrieve) -> LedgerJournal:
     id = ids.read("jl", call.path["ledger_journal"])
     rows = await call.principal.env.db.rows(Q.find_journals, call.principal.book_id, [id])
     if not rows:
+        if id is not None:
+            await attached(call.principal.env.db, call.principal.book_id, id)
         raise NotFound(f"No such journal: '{call.path['ledger_journal']}'", param="journal")
     return present.journal(rows, livemode=call.principal.env.livemode)
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from guilder.core import clock, ids
-from guilder.core.errors import Invalid, NotFound
+from guilder.core.errors import Invalid, NotFound, Rejected
 from guilder.ledger.chart import Account
 from guilder.ledger.model import Journal, Posted, Transfer
 from guilder.ledger.posting import post
@@ -31,14 +31,35 @@ class Standing:
     held: int
 
 
+class Archived(Rejected):
+    """What is asked for lies in a month that was detached: attach it to read it."""
+
+    code = "ledger_month_archived"
+
+
+async def attached(db: Database, book_id: UUID, since: datetime | UUID) -> None:
+    """See that what was booked since an instant or an id is in the book.  Raises Archived."""
+    cut = await db.row(Q.archived_until, book_id)
+    if cut is not None and (since if isinstance(since, UUID) else first_id(since)) < cut["until"]:
+        raise Archived(_archived("booked", moment(cut["until"])))
+
+
+def _archived(what: str, began: datetime) -> str:
+    return f"What was {what} before {began:%Y-%m-%d %H:%M} UTC in this book is archived; `guilder storage attach` brings a month back."
+
+
 async def balance_at(db: Database, book_id: UUID, account: Account, at: datetime) -> Standing:
-    """What an account stood at, by what had been booked before `at`.  One row of an index, however long its history."""
+    """What an account stood at, by what had been booked before `at`.  One row of an index, however long its history.  Raises Archived."""
+    await attached(db, book_id, at)
     row = await db.row(Q.standing_at, book_id, account.id(book_id), first_id(at))
     return Standing(0, 0) if row is None else Standing(row["balance"], row["held"])
 
 
 async def effective_balance_at(db: Database, book_id: UUID, account: Account, at: datetime) -> int:
-    """What an account stood at by when the money moved: what the last closed period left, and what is dated since."""
+    """What an account stood at by when the money moved: what the last closed period left, and what is dated since.  Raises Archived."""
+    cut = await db.row(Q.archived_until, book_id)
+    if cut is not None and at < cut["closed"]:
+        raise Archived(_archived("dated", cut["closed"].astimezone(UTC)))
 
     async def work(tx: Tx) -> int:
         await plan_freely(tx)
@@ -60,8 +81,12 @@ async def statement(
     """Lines of an account in the order in which they were booked, each with the balance after it.
 
     `after` is the (journal_id, line) of the last line of the page before.  Rows: journal_id, line, booked_at, at, key, rule, kind, other
-    (the other end's code, if any), units (+ credited, - debited; of holds what `held` changes by), balance, held.
+    (the other end's code, if any), units (+ credited, - debited; of holds what `held` changes by), balance, held.  Without `since` it
+    begins with the first month that is not archived.  Raises Archived.
     """
+    begins = since if after is None else after[0]
+    if begins is not None:
+        await attached(db, book_id, begins)
     low = LOWEST if since is None else first_id(since)
     high = HIGHEST if until is None else first_id(until)
     journal, line = after or (LOWEST, -1)
@@ -84,10 +109,13 @@ async def trial_balance(db: Database, book_id: UUID | None = None) -> list[Row]:
 async def reverse(tx: Tx, book_id: UUID, journal_id: UUID, *, note: str = "") -> Posted:
     """Take a journal back by its mirror, once: a second time is `exists`.  It is dated now, and names what it reverses.
 
-    Raises NotFound, Invalid.  What did something to holds is not taken back like this: release or capture them.
+    Raises NotFound, Archived, Invalid.  What did something to holds is not taken back like this: release or capture them.
     """
     rows = await tx.rows(Q.lines_of_journal, book_id, journal_id)
     if not rows:
+        cut = await tx.row(Q.archived_until, book_id)
+        if cut is not None and journal_id < cut["until"]:
+            raise Archived(_archived("booked", moment(cut["until"])))
         raise NotFound("There is no such journal in this book.")
     if any(r["kind"] != "move" for r in rows):
         raise Invalid("A journal of holds has no mirror: release what it holds, or move back what it captured.")
@@ -105,6 +133,11 @@ async def reverse(tx: Tx, book_id: UUID, journal_id: UUID, *, note: str = "") ->
     )  # fmt: skip
     [posted] = await post(tx, [journal])
     return posted
+
+
+def moment(id: UUID) -> datetime:
+    """The instant of an id."""
+    return EPOCH + timedelta(milliseconds=id.int >> 80)
 
 
 def first_id(at: datetime) -> UUID:

@@ -57,13 +57,14 @@ SELECT min(j.id::text)::uuid
  WHERE h.id > coalesce(s.last, '00000000-0000-0000-0000-000000000000')
 
 -- name: seals
--- Seals of a book in order, each with what its entries are now: their number, their marks, and the hash that follows from them.
+-- Seals of a book in order, each with what its entries are now: their number, their marks, and the hash that follows from them.  Of those
+-- before $4, which went, $5 has the hashes.
 SELECT s.n, s.after, s.last, s.entries, s.marks, s.hash, l.n AS now_entries, l.marks AS now_marks,
-       ledger.seal_hash($3, s.book_id, s.n, s.after, s.last, s.at, l.leaves) AS now_hash
+       ledger.seal_hash($3, s.book_id, s.n, s.after, s.last, s.at, $5 || l.leaves) AS now_hash
   FROM ledger.seal s
  CROSS JOIN LATERAL (SELECT count(*)::integer AS n, coalesce(string_agg(x.leaf, '' ORDER BY x.id, x.what, x.leaf), '') AS leaves,
                             coalesce(string_agg(substr(x.leaf, 1, 4), '' ORDER BY x.id, x.what, x.leaf), '') AS marks
-                       FROM ledger.leaves(s.book_id, s.after, s.last) AS x) AS l
+                       FROM ledger.leaves(s.book_id, greatest(s.after, $4), s.last) AS x) AS l
  WHERE s.book_id = $1 AND s.n > $2
  ORDER BY s.n
  LIMIT 1
@@ -72,10 +73,11 @@ SELECT s.n, s.after, s.last, s.entries, s.marks, s.hash, l.n AS now_entries, l.m
 SELECT id, what, substr(leaf, 1, 4) AS mark FROM ledger.leaves($1, $2, $3) ORDER BY id, what, leaf
 
 -- name: sealed_books
--- Every book with how much of it is sealed.
-SELECT book_id, coalesce(s.n, 0) AS seals, coalesce(s.entries, 0) AS entries
+-- Every book with how much of it is sealed, and where its chain begins that can be looked at: after what went.
+SELECT book_id, coalesce(s.n, 0) AS seals, coalesce(s.entries, 0) AS entries, coalesce(c.seal, 0) AS seal, c.after, c.hash, c.until, c.leaves
   FROM ledger.head h
   FULL JOIN (SELECT book_id, max(n) AS n, sum(entries) AS entries FROM ledger.seal GROUP BY book_id) AS s USING (book_id)
+  LEFT JOIN ledger.cut c USING (book_id)
  ORDER BY book_id
 
 -- name: chain_heads
@@ -114,7 +116,7 @@ SELECT j.id AS journal_id, j.key, j.rule, j.at, j.reverses, t.line, t.kind, d.co
  ORDER BY j.id, t.line
 
 -- name: standing_at
-SELECT balance, held FROM ledger.standing WHERE book_id = $1 AND account_id = $2 AND id < $3 ORDER BY id DESC LIMIT 1
+SELECT balance, held FROM ledger.stood WHERE book_id = $1 AND account_id = $2 AND id <= $3 ORDER BY id DESC LIMIT 1
 
 -- name: effective_balance
 -- What the last period that was closed by then left, and what is dated since.
@@ -134,12 +136,12 @@ WITH batches AS MATERIALIZED (
     SELECT s.id, s.before, s.balance, s.held
       FROM (SELECT s.id, s.balance, s.held, coalesce(p.id, '00000000-0000-0000-0000-000000000000') AS before
               FROM ledger.standing s
-              LEFT JOIN LATERAL (SELECT b.id FROM ledger.standing b WHERE b.book_id = s.book_id AND b.account_id = s.account_id AND b.id < s.id
+              LEFT JOIN LATERAL (SELECT b.id FROM ledger.stood b WHERE b.book_id = s.book_id AND b.account_id = s.account_id AND b.id < s.id
                                   ORDER BY b.id DESC LIMIT 1) AS p ON true
              WHERE s.book_id = $1 AND s.account_id = $2 AND s.id >= greatest($3::uuid, $5::uuid)
              ORDER BY s.id LIMIT $7 + 1) AS s),
 begun AS (
-    SELECT b.balance, b.held FROM ledger.standing b
+    SELECT b.balance, b.held FROM ledger.stood b
      WHERE b.book_id = $1 AND b.account_id = $2 AND b.id < (SELECT id FROM batches ORDER BY id LIMIT 1) ORDER BY b.id DESC LIMIT 1),
 lines AS (
     SELECT j.id AS journal_id, t.line, j.at, j.key, j.rule, t.kind, o.code AS other,
@@ -157,6 +159,23 @@ SELECT * FROM (
       FROM lines WINDOW w AS (ORDER BY journal_id, line)) AS run
  WHERE journal_id >= $3 AND journal_id < $4 AND (journal_id, line) > ($5, $6)
  ORDER BY journal_id, line LIMIT $7
+
+-- name: archived_until
+-- Where the months of a book end that went, and until when its closings stand; no row: nothing went.
+SELECT until, closed FROM ledger.cut WHERE book_id = $1
+
+-- name: archived_months
+-- Months that are out, the last first.
+SELECT platform.at_of(until) AS until FROM ledger.archived ORDER BY until DESC
+
+-- name: hindrances
+SELECT why, book_id FROM ledger.hindrances($1) ORDER BY why, book_id
+
+-- name: detach
+SELECT ledger.detach($1)
+
+-- name: attach
+SELECT ledger.attach($1)
 
 -- name: trial_balance
 SELECT split_part(code, ':', 1) AS code, asset, normal, count(*) AS accounts,
@@ -209,8 +228,9 @@ SELECT 'book ' || book_id || ' ' || asset, 'balances sum to ' || sum(balance)
 -- The guards that keep history as it is: the triggers stand, and the application may write nothing but through its two doors; and
 -- every journal is what its digest says (model.Journal.digest).
 SELECT 'table ledger.' || t.name AS subject, 'it can be changed' AS fault
-  FROM (VALUES ('head'), ('account'), ('journal'), ('transfer'), ('note'), ('refusal'), ('key'), ('hold'), ('standing'), ('seal'), ('closing'), ('order')) AS t (name)
- WHERE (t.name NOT IN ('head', 'account', 'hold', 'order') AND EXISTS (
+  FROM (VALUES ('head'), ('account'), ('journal'), ('transfer'), ('note'), ('refusal'), ('key'), ('hold'), ('standing'), ('seal'), ('closing'), ('order'),
+               ('archived'), ('detached'), ('opening'), ('reserved')) AS t (name)
+ WHERE (t.name NOT IN ('head', 'account', 'hold', 'order', 'archived') AND EXISTS (
         SELECT FROM (SELECT ('ledger.' || t.name)::regclass AS id UNION SELECT relid FROM pg_partition_tree(('ledger.' || t.name)::regclass)) AS part
          WHERE (SELECT count(*) FROM pg_trigger g WHERE g.tgrelid = part.id AND g.tgname LIKE 'L2 %' AND g.tgenabled = 'O') < 2))
     OR has_any_column_privilege('guilder_app', 'ledger.' || t.name, 'INSERT')
@@ -234,14 +254,15 @@ SELECT * FROM (
 
 -- name: sweep_L3
 SELECT 'account ' || a.code || ' ' || a.asset AS subject,
-       'its balance is ' || a.balance || ', its transfers sum to ' || coalesce(m.sum, 0) AS fault
+       'its balance is ' || a.balance || ', its transfers sum to ' || coalesce(o.balance, 0) + coalesce(m.sum, 0) AS fault
   FROM ledger.account a
+  LEFT JOIN ledger.begun o ON o.book_id = a.book_id AND o.account_id = a.id
   LEFT JOIN (SELECT book_id, id, sum(units) AS sum
                FROM (SELECT book_id, credit_id AS id, units FROM ledger.transfer WHERE credit_id IS NOT NULL
                      UNION ALL
                      SELECT book_id, debit_id, -units FROM ledger.transfer WHERE credit_id IS NOT NULL) AS ends
-              GROUP BY book_id, id) m USING (book_id, id)
- WHERE a.balance <> coalesce(m.sum, 0)
+              GROUP BY book_id, id) m ON m.book_id = a.book_id AND m.id = a.id
+ WHERE a.balance <> coalesce(o.balance, 0) + coalesce(m.sum, 0)
  LIMIT 100
 
 -- name: sweep_L4
@@ -249,9 +270,9 @@ SELECT 'account ' || code || ' ' || asset AS subject, 'its balance ' || balance 
   FROM ledger.account WHERE balance - held < floor LIMIT 100
 
 -- name: sweep_L5
--- Every journal and every refusal has its key, and every key one of them.
+-- Every journal and every refusal has its key, and every key one of them, unless that is archived.
 SELECT 'journal key ' || key AS subject, count(j.id) || ' journals and ' || count(r.id) || ' refusals have it' AS fault
-  FROM ledger.key k
+  FROM (SELECT y.* FROM ledger.key y LEFT JOIN ledger.cut c USING (book_id) WHERE c.until IS NULL OR y.id >= c.until) AS k
   FULL JOIN ledger.journal j USING (book_id, key)
   FULL JOIN ledger.refusal r USING (book_id, key)
  GROUP BY book_id, key
@@ -268,11 +289,17 @@ UNION ALL
 SELECT * FROM (
     SELECT 'hold ' || coalesce(h.id, t.hold_id), 'its transfers leave ' || coalesce(t.remaining, 0) || ' of ' || coalesce(t.units, 0) || ', it says ' || coalesce(h.remaining, 0) || ' of ' || coalesce(h.units, 0)
       FROM ledger.hold h
-      FULL JOIN (SELECT book_id, hold_id, min(debit_id::text) AS account, max(debit_id::text) AS other, min(asset) AS asset,
-                        sum(CASE kind WHEN 'hold' THEN units ELSE 0 END) AS units,
-                        sum(CASE kind WHEN 'hold' THEN units ELSE -units END) AS remaining,
-                        max(expires_at) AS expires_at, max(CASE kind WHEN 'hold' THEN journal_id::text END) AS journal
-                   FROM ledger.transfer WHERE hold_id IS NOT NULL GROUP BY 1, 2) t ON t.book_id = h.book_id AND t.hold_id = h.id
+      FULL JOIN (SELECT book_id, hold_id, min(account_id::text) AS account, max(account_id::text) AS other, min(asset) AS asset,
+                        sum(made) AS units, sum(rest) AS remaining, max(expires_at) AS expires_at, max(journal_id::text) AS journal
+                   FROM (SELECT book_id, hold_id, debit_id AS account_id, asset, CASE kind WHEN 'hold' THEN units ELSE 0 END AS made,
+                                CASE kind WHEN 'hold' THEN units ELSE -units END AS rest, expires_at, CASE kind WHEN 'hold' THEN journal_id END AS journal_id
+                           FROM ledger.transfer WHERE hold_id IS NOT NULL
+                          UNION ALL -- made in a month that went: what was left of it then
+                         SELECT b.book_id, b.id, b.account_id, b.asset, b.units, coalesce(r.remaining, 0), b.expires_at, b.journal_id
+                           FROM ledger.hold b
+                           JOIN ledger.cut c ON c.book_id = b.book_id AND b.journal_id < c.until
+                           LEFT JOIN ledger.reserved r ON r.book_id = b.book_id AND r.until = c.until AND r.hold_id = b.id) AS every
+                  GROUP BY 1, 2) t ON t.book_id = h.book_id AND t.hold_id = h.id
      WHERE (h.account_id::text, h.account_id::text, h.asset, h.units, h.remaining, h.expires_at, h.journal_id::text)
            IS DISTINCT FROM (t.account, t.other, t.asset, t.units, t.remaining, t.expires_at, t.journal)
      LIMIT 100) AS holds
@@ -282,7 +309,8 @@ SELECT * FROM (
 SELECT 'book ' || h.book_id AS subject, 'its head is ' || h.id || ', its newest entry ' || coalesce(n.id, 'none') AS fault
   FROM ledger.head h
   LEFT JOIN (SELECT book_id, max(id::text) AS id
-               FROM (SELECT book_id, id FROM ledger.journal UNION ALL SELECT book_id, id FROM ledger.refusal) AS e GROUP BY book_id) AS n USING (book_id)
+               FROM (SELECT book_id, id FROM ledger.journal UNION ALL SELECT book_id, id FROM ledger.refusal
+                      UNION ALL SELECT book_id, last FROM ledger.cut) AS e GROUP BY book_id) AS n USING (book_id)
  WHERE h.id::text <> coalesce(n.id, '00000000-0000-0000-0000-000000000000')
 UNION ALL
 SELECT * FROM (
@@ -295,6 +323,8 @@ SELECT * FROM (
                       FROM ledger.transfer
                      UNION ALL
                     SELECT book_id, credit_id, journal_id, NULL, NULL, false, units, 0 FROM ledger.transfer WHERE credit_id IS NOT NULL
+                     UNION ALL
+                    SELECT book_id, account_id, until, NULL, NULL, false, balance, held FROM ledger.begun
                      UNION ALL
                     SELECT book_id, account_id, id, balance, held, true, 0, 0 FROM ledger.standing) AS every
             WINDOW w AS (PARTITION BY book_id, account_id ORDER BY id, is_standing)) AS run
@@ -312,7 +342,7 @@ UNION ALL
 SELECT * FROM (
     SELECT 'account ' || a.code || ' ' || a.asset, 'its last standing says ' || coalesce(s.balance, 0) || ', it says ' || a.balance
       FROM ledger.account a
-      LEFT JOIN (SELECT DISTINCT ON (book_id, account_id) book_id, account_id, balance, held FROM ledger.standing
+      LEFT JOIN (SELECT DISTINCT ON (book_id, account_id) book_id, account_id, balance, held FROM ledger.stood
                   ORDER BY book_id, account_id, id DESC) AS s ON s.book_id = a.book_id AND s.account_id = a.id
      WHERE (a.balance, a.held) <> (coalesce(s.balance, 0), coalesce(s.held, 0))
      LIMIT 100) AS last
@@ -323,7 +353,8 @@ SELECT 'account ' || a.code || ' ' || a.asset AS subject, 'it is ' || CASE WHEN 
   FROM ledger.account a
   LEFT JOIN (SELECT DISTINCT ON (book_id, about) book_id, about, id, rule FROM ledger.journal WHERE rule IN ('account_closed', 'account_opened')
               ORDER BY book_id, about, id DESC) AS j ON j.book_id = a.book_id AND j.about = a.id
- WHERE a.closed <> coalesce(j.rule = 'account_closed', false) OR (a.closed AND (a.balance, a.held) <> (0, 0))
+  LEFT JOIN ledger.begun o ON o.book_id = a.book_id AND o.account_id = a.id
+ WHERE a.closed <> coalesce(j.rule = 'account_closed', o.closed, false) OR (a.closed AND (a.balance, a.held) <> (0, 0))
 UNION ALL
 SELECT 'book ' || h.book_id, 'it is open from ' || coalesce(h.open_from::text, 'ever') || ', its journals say ' || coalesce(j.at::text, 'ever')
   FROM ledger.head h
@@ -333,13 +364,27 @@ UNION ALL
 SELECT * FROM (
     SELECT 'closing ' || coalesce(k.until, p.until) || ' of account ' || coalesce(k.account_id, p.account_id),
            'it says ' || coalesce(k.balance::text, 'nothing') || ', its period makes ' || coalesce(p.balance::text, 'nothing')
-      FROM ledger.closing k
+      FROM (SELECT y.* FROM ledger.closing y LEFT JOIN ledger.cut c USING (book_id) WHERE c.closed IS NULL OR y.until > c.closed) AS k
       FULL JOIN (SELECT j.book_id, j.at AS until, j.id AS journal_id, c.account_id, c.debits, c.credits, c.balance
                    FROM (SELECT book_id, id, at, lag(at) OVER (PARTITION BY book_id ORDER BY id) AS since FROM ledger.journal WHERE rule = 'period_closed') AS j
-                  CROSS JOIN LATERAL ledger.period(j.book_id, j.since, j.at) AS c) AS p
+                   LEFT JOIN ledger.cut t ON t.book_id = j.book_id
+                  CROSS JOIN LATERAL ledger.period(j.book_id, j.since, j.at) AS c
+                  WHERE t.closed IS NULL OR j.at > t.closed) AS p
         ON p.book_id = k.book_id AND p.until = k.until AND p.account_id = k.account_id
      WHERE (k.debits, k.credits, k.balance, k.journal_id) IS DISTINCT FROM (p.debits, p.credits, p.balance, p.journal_id)
      LIMIT 100) AS closings
+
+-- name: sweep_L10
+-- What stays of months that went is what was recorded when they did, and nothing was written in them since.
+SELECT 'book ' || c.book_id AS subject, 'what stays of its archived months is not what was recorded' AS fault
+  FROM ledger.cut c
+ WHERE c.proof <> ledger.proof(c.book_id, c.until, c.last, c.seal, c.after, c.hash, c.leaves, c.closed)
+UNION ALL
+SELECT * FROM (
+    SELECT 'entry ' || e.id, 'its month is archived, and it is in the book'
+      FROM (SELECT id FROM ledger.journal UNION ALL SELECT id FROM ledger.refusal UNION ALL SELECT journal_id FROM ledger.transfer) AS e
+     WHERE e.id < (SELECT b.id FROM ledger.boundary b)
+     LIMIT 100) AS strange
 
 -- name: sweep_L9
 SELECT 'clearing accounts of ' || asset AS subject, 'they and the open orders add up to ' || sum(units) AS fault
@@ -432,7 +477,7 @@ course AS (
              UNION ALL
             SELECT w.book_id, w.id, w.after, false, s.balance, s.held, NULL, NULL
               FROM touched w CROSS JOIN LATERAL (
-                   SELECT s.balance, s.held FROM ledger.standing s
+                   SELECT s.balance, s.held FROM ledger.stood s
                     WHERE s.book_id = w.book_id AND s.account_id = w.id AND s.id < w.after ORDER BY s.id DESC LIMIT 1) s
              UNION ALL
             SELECT w.book_id, w.id, s.id, true, 0, 0, s.balance, s.held

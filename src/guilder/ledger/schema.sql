@@ -1,8 +1,9 @@
--- The book.  See guilder/ledger/__init__.py for the invariants L1 to L7.
+-- The book.  See guilder/ledger/__init__.py for the invariants L1 to L10.
 --
 -- The application's role reads, and calls two doors: lock() and posting.  It has no INSERT, UPDATE or DELETE on any table here: balances,
 -- holds and standings are moved by PostgreSQL itself, from the transfers that are written, so that SQL cannot unbalance a book either.
 CREATE SCHEMA ledger;
+CREATE SCHEMA archive; -- months that were detached
 
 -- One row a book: whoever posts in it holds this row until he commits.  So ids rise in the order of commits, book by book.
 CREATE TABLE ledger.head (
@@ -161,14 +162,71 @@ CREATE TABLE ledger.closing (
     PRIMARY KEY (book_id, until, account_id)
 );
 
+-- Months that are out of the book, in the schema `archive` (L10), each by where it ends: ids before that are there.
+CREATE TABLE ledger.archived (
+    until uuid PRIMARY KEY
+);
+
+-- What a book was where a month ended that went: what proves the rest of it without the month.  It never changes: a month that comes back
+-- and goes again finds it there.
+CREATE TABLE ledger.detached (
+    book_id uuid        NOT NULL,
+    until   uuid        NOT NULL,        -- ids before this went
+    last    uuid        NOT NULL,        -- the last entry of them
+    seal    bigint      NOT NULL,        -- the last seal that ends before it; 0: none
+    after   uuid        NOT NULL,        -- where that ends
+    hash    bytea       NOT NULL,        -- and its hash
+    leaves  bytea       NOT NULL,        -- the hashes of those entries of the next seal that went
+    closed  timestamptz NOT NULL,        -- closings up to this one stand as they are; those after it can be derived
+    proof   bytea       NOT NULL,        -- over all this, and whatever stays of the months that went: see proof()
+    PRIMARY KEY (book_id, until)
+);
+
+-- What an account stood at there, if something happened to it in the month.
+CREATE TABLE ledger.opening (
+    book_id    uuid    NOT NULL,
+    account_id uuid    NOT NULL,
+    until      uuid    NOT NULL,
+    balance    bigint  NOT NULL,
+    held       bigint  NOT NULL,
+    closed     boolean NOT NULL,
+    PRIMARY KEY (book_id, account_id, until)
+);
+
+-- What a hold had left there, if anything.
+CREATE TABLE ledger.reserved (
+    book_id   uuid   NOT NULL,
+    until     uuid   NOT NULL,
+    hold_id   uuid   NOT NULL,
+    remaining bigint NOT NULL,
+    PRIMARY KEY (book_id, until, hold_id)
+);
+
+-- What has a lower id is in the archive; no row: nothing is.
+CREATE VIEW ledger.boundary AS SELECT a.until AS id FROM ledger.archived a ORDER BY a.until DESC LIMIT 1;
+
+-- Of each book that lost a month the latest record.
+CREATE VIEW ledger.cut AS
+SELECT DISTINCT ON (d.book_id) d.* FROM ledger.detached d WHERE d.until <= (SELECT b.id FROM ledger.boundary b) ORDER BY d.book_id, d.until DESC;
+
+-- What each account begins with, before what is in the book now.
+CREATE VIEW ledger.begun AS
+SELECT DISTINCT ON (o.book_id, o.account_id) o.* FROM ledger.opening o WHERE o.until <= (SELECT b.id FROM ledger.boundary b) ORDER BY o.book_id, o.account_id, o.until DESC;
+
+-- Standings, and what stays of those that went: an opening is one at its boundary.
+CREATE VIEW ledger.stood AS
+SELECT s.book_id, s.account_id, s.id, s.balance, s.held FROM ledger.standing s
+ UNION ALL
+SELECT o.book_id, o.account_id, o.until, o.balance, o.held FROM ledger.opening o WHERE o.until <= (SELECT b.id FROM ledger.boundary b);
+
 CREATE FUNCTION ledger.written_once() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    RAISE EXCEPTION 'L2: ledger.% is written once; % is refused', TG_TABLE_NAME, TG_OP;
+    RAISE EXCEPTION 'L2: %.% is written once; % is refused', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP;
 END $$;
 DO $$
 DECLARE name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['journal', 'transfer', 'note', 'refusal', 'key', 'standing', 'seal', 'closing'] LOOP
+    FOREACH name IN ARRAY ARRAY['journal', 'transfer', 'note', 'refusal', 'key', 'standing', 'seal', 'closing', 'detached', 'opening', 'reserved'] LOOP
         EXECUTE format('CREATE TRIGGER "L2 written once" BEFORE UPDATE OR DELETE ON ledger.%I FOR EACH ROW EXECUTE FUNCTION ledger.written_once()', name);
         EXECUTE format('CREATE TRIGGER "L2 never emptied" BEFORE TRUNCATE ON ledger.%I EXECUTE FUNCTION ledger.written_once()', name);
     END LOOP;
@@ -177,8 +235,9 @@ END $$;
 SELECT platform.grow(100);
 
 INSERT INTO platform.retention (name, reason)
-SELECT 'ledger.' || t, 'the book: by law and for its own proof nothing of it is let go; closed months can be detached'
-  FROM unnest(ARRAY['account', 'journal', 'transfer', 'note', 'refusal', 'key', 'hold', 'standing', 'seal', 'closing']) AS t;
+SELECT 'ledger.' || t, 'the book: by law and for its own proof nothing of it is let go of; closed months may be detached'
+  FROM unnest(ARRAY['account', 'journal', 'transfer', 'note', 'refusal', 'key', 'hold', 'standing', 'seal', 'closing',
+                    'detached', 'opening', 'reserved']) AS t;
 
 -- Lock books for a batch, in their order, and read what decides it: heads, accounts, keys, holds.  A later statement of a volatile function
 -- sees what was committed while an earlier one waited; that is why this is one.  Whoever waits for a book waits in a queue: of a row that
@@ -468,6 +527,141 @@ BEGIN
     RETURN entries.n;
 END $$;
 
+-- A hash over a record and over what stays though its months went (L10): openings, what holds had left, keys, accounts, holds, closings,
+-- seals.  Keys are hashed by the minute in which they were used, for there are many.
+CREATE FUNCTION ledger.proof(book uuid, until uuid, last uuid, seal bigint, after uuid, hash bytea, leaves bytea, closed timestamptz)
+RETURNS bytea LANGUAGE sql STABLE AS $$
+    SELECT sha256(record_send(ROW(book, until, last, seal, after, hash, leaves, closed)) || string_agg(sha256(coalesce(s.part, '')), '' ORDER BY s.n))
+      FROM (SELECT 1 AS n, string_agg(sha256(record_send(ROW(o.account_id, o.until, o.balance, o.held, o.closed))), '' ORDER BY o.account_id, o.until) AS part
+              FROM ledger.opening o WHERE o.book_id = book AND o.until <= proof.until
+             UNION ALL
+            SELECT 2, string_agg(sha256(record_send(ROW(r.hold_id, r.remaining))), '' ORDER BY r.hold_id)
+              FROM ledger.reserved r WHERE r.book_id = book AND r.until = proof.until
+             UNION ALL
+            SELECT 3, string_agg(k.part, '' ORDER BY k.minute)
+              FROM (SELECT left(k.id::text, 8) AS minute, sha256(string_agg(sha256(record_send(ROW(k.key, k.id, k.digest, k.refused))), '' ORDER BY k.id)) AS part
+                      FROM ledger.key k WHERE k.book_id = book AND k.id < proof.until GROUP BY 1) AS k
+             UNION ALL
+            SELECT 4, string_agg(sha256(record_send(ROW(a.id, a.opened, a.code, a.asset, a.normal, a.floor))), '' ORDER BY a.id)
+              FROM ledger.account a WHERE a.book_id = book AND a.opened < proof.until
+             UNION ALL
+            SELECT 5, string_agg(sha256(record_send(ROW(h.id, h.account_id, h.asset, h.units, h.expires_at, h.journal_id))), '' ORDER BY h.id)
+              FROM ledger.hold h WHERE h.book_id = book AND h.journal_id < proof.until
+             UNION ALL
+            SELECT 6, string_agg(sha256(record_send(ROW(c.until, c.account_id, c.debits, c.credits, c.balance, c.journal_id))), '' ORDER BY c.until, c.account_id)
+              FROM ledger.closing c WHERE c.book_id = book AND c.until <= proof.closed
+             UNION ALL
+            SELECT 7, string_agg(sha256(record_send(ROW(x.n, x.after, x.last, x.entries, x.marks, x.at, x.hash))), '' ORDER BY x.n)
+              FROM ledger.seal x WHERE x.book_id = book AND x.n <= proof.seal) AS s
+$$;
+
+-- Why a month may not be detached: no row, and it may.  Of a book that is open, or not sealed, which.
+CREATE FUNCTION ledger.hindrances(month date) RETURNS TABLE (why text, book_id uuid) LANGUAGE sql STABLE AS $$
+    WITH boundary AS (SELECT platform.id_at((month + interval '1 month') AT TIME ZONE 'UTC') AS id),
+    parts AS (SELECT p.first, p.upto FROM platform.partition p WHERE p.name IN ('ledger.journal', 'ledger.transfer', 'ledger.note', 'ledger.refusal', 'ledger.standing')),
+    ends AS (SELECT e.book_id, max(e.id::text)::uuid AS last
+               FROM (SELECT j.book_id, j.id FROM ledger.journal j WHERE j.id < (SELECT id FROM boundary)
+                      UNION ALL
+                     SELECT r.book_id, r.id FROM ledger.refusal r WHERE r.id < (SELECT id FROM boundary)) AS e GROUP BY e.book_id)
+    SELECT 'young', NULL::uuid WHERE platform.at_of((SELECT id FROM boundary)) > now() - interval '2 days'
+     UNION ALL
+    SELECT 'absent', NULL WHERE (SELECT count(*) FROM parts p WHERE p.upto = (SELECT id FROM boundary)) <> 5
+     UNION ALL
+    SELECT 'older', NULL WHERE EXISTS (SELECT FROM parts p WHERE p.upto < (SELECT id FROM boundary))
+     UNION ALL
+    SELECT 'rest', NULL
+     WHERE EXISTS (SELECT FROM ledger.journal j WHERE j.id < (SELECT id FROM boundary) AND j.tableoid = 'ledger.journal_rest'::regclass)
+        OR EXISTS (SELECT FROM ledger.refusal r WHERE r.id < (SELECT id FROM boundary) AND r.tableoid = 'ledger.refusal_rest'::regclass)
+     UNION ALL -- what a later closing is derived from begins two days before its period: see period()
+    SELECT 'open', e.book_id FROM ends e JOIN ledger.head h ON h.book_id = e.book_id
+     WHERE h.open_from IS NULL OR platform.id_at(h.open_from - interval '2 days') < (SELECT id FROM boundary)
+     UNION ALL
+    SELECT 'unsealed', e.book_id FROM ends e WHERE NOT EXISTS (SELECT FROM ledger.seal s WHERE s.book_id = e.book_id AND s.last >= e.last)
+$$;
+
+-- Take a month out of the book (L10): record what every book was where it ends, then move its partitions to the archive, as they are.
+CREATE FUNCTION ledger.detach(month date) RETURNS bigint LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    boundary uuid := platform.id_at((month + interval '1 month') AT TIME ZONE 'UTC');
+    name text; part text; books bigint;
+BEGIN
+    PERFORM pg_advisory_xact_lock(7172);
+    IF EXISTS (SELECT FROM ledger.hindrances(month)) THEN
+        RAISE EXCEPTION 'L10: % cannot be detached: %', month, (SELECT string_agg(DISTINCT h.why, ', ') FROM ledger.hindrances(month) AS h);
+    END IF;
+
+    INSERT INTO ledger.opening
+    SELECT book_id, account_id, boundary, coalesce(s.balance, o.balance, 0), coalesce(s.held, o.held, 0), coalesce(d.rule = 'account_closed', o.closed, false)
+      FROM (SELECT DISTINCT ON (s.book_id, s.account_id) s.* FROM ledger.standing s WHERE s.id < boundary
+             ORDER BY s.book_id, s.account_id, s.id DESC) AS s
+      FULL JOIN (SELECT DISTINCT ON (j.book_id, j.about) j.book_id, j.about AS account_id, j.rule FROM ledger.journal j
+                  WHERE j.id < boundary AND j.rule IN ('account_closed', 'account_opened') ORDER BY j.book_id, j.about, j.id DESC) AS d USING (book_id, account_id)
+      LEFT JOIN ledger.begun o USING (book_id, account_id)
+        ON CONFLICT DO NOTHING;
+    INSERT INTO ledger.reserved
+    SELECT h.book_id, boundary, h.id, h.remaining + coalesce(t.taken, 0)
+      FROM ledger.hold h
+      LEFT JOIN (SELECT t.book_id, t.hold_id, sum(t.units) AS taken FROM ledger.transfer t
+                  WHERE t.journal_id >= boundary AND t.hold_id IS NOT NULL AND t.kind <> 'hold' GROUP BY 1, 2) AS t ON t.book_id = h.book_id AND t.hold_id = h.id
+     WHERE h.journal_id < boundary AND h.remaining + coalesce(t.taken, 0) > 0
+        ON CONFLICT DO NOTHING;
+    INSERT INTO ledger.detached
+    SELECT r.*, ledger.proof(r.book_id, r.until, r.last, r.seal, r.after, r.hash, r.leaves, r.closed)
+      FROM (SELECT e.book_id, boundary AS until, e.last, coalesce(s.n, 0) AS seal, coalesce(s.last, '00000000-0000-0000-0000-000000000000') AS after,
+                   coalesce(s.hash, '') AS hash,
+                   (SELECT coalesce(string_agg(l.leaf, '' ORDER BY l.id, l.what, l.leaf), '')
+                      FROM ledger.leaves(e.book_id, coalesce(s.last, '00000000-0000-0000-0000-000000000000'), boundary) AS l) AS leaves,
+                   (SELECT min(j.at) FROM ledger.journal j
+                     WHERE j.book_id = e.book_id AND j.rule = 'period_closed' AND j.at >= platform.at_of(boundary) + interval '2 days') AS closed
+              FROM (SELECT b.book_id, max(b.id::text)::uuid AS last
+                      FROM (SELECT j.book_id, j.id FROM ledger.journal j WHERE j.id < boundary
+                             UNION ALL SELECT x.book_id, x.id FROM ledger.refusal x WHERE x.id < boundary) AS b GROUP BY b.book_id) AS e
+              LEFT JOIN LATERAL (SELECT s.n, s.last, s.hash FROM ledger.seal s WHERE s.book_id = e.book_id AND s.last < boundary
+                                  ORDER BY s.n DESC LIMIT 1) AS s ON true) AS r
+        ON CONFLICT DO NOTHING;
+    SELECT count(*) INTO books FROM ledger.detached d WHERE d.until = boundary;
+    IF EXISTS (SELECT FROM ledger.detached d WHERE d.until = boundary
+                  AND d.proof <> ledger.proof(d.book_id, d.until, d.last, d.seal, d.after, d.hash, d.leaves, d.closed)) THEN
+        RAISE EXCEPTION 'L10: % was detached before, and what was recorded then is not so', month;
+    END IF;
+
+    LOCK TABLE ledger.journal, ledger.refusal, ledger.note, ledger.transfer, ledger.standing IN ACCESS EXCLUSIVE MODE;
+    FOREACH name IN ARRAY ARRAY['journal', 'refusal', 'note', 'transfer', 'standing'] LOOP
+        part := name || to_char(month, '_YYYY_MM');
+        EXECUTE format('ALTER TABLE ledger.%I DETACH PARTITION ledger.%I', name, part);
+        EXECUTE format('ALTER TABLE ledger.%I SET SCHEMA archive', part);
+        EXECUTE format('CREATE TRIGGER "L2 written once" BEFORE UPDATE OR DELETE ON archive.%I FOR EACH ROW EXECUTE FUNCTION ledger.written_once()', part);
+    END LOOP;
+    INSERT INTO ledger.archived VALUES (boundary);
+    RETURN books;
+END $$;
+
+-- Bring the month back that went last; what cannot be: 'absent', it did not go, or not last; 'gone', it is no longer in the archive.
+CREATE FUNCTION ledger.attach(month date) RETURNS text LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    boundary uuid := platform.id_at((month + interval '1 month') AT TIME ZONE 'UTC');
+    name text; part text;
+BEGIN
+    PERFORM pg_advisory_xact_lock(7172);
+    IF boundary IS DISTINCT FROM (SELECT b.id FROM ledger.boundary b) THEN
+        RETURN 'absent';
+    END IF;
+    IF EXISTS (SELECT FROM unnest(ARRAY['journal', 'refusal', 'note', 'transfer', 'standing']) AS t
+                WHERE to_regclass(format('archive.%I', t || to_char(month, '_YYYY_MM'))) IS NULL) THEN
+        RETURN 'gone';
+    END IF;
+    LOCK TABLE ledger.journal, ledger.refusal, ledger.note, ledger.transfer, ledger.standing IN ACCESS EXCLUSIVE MODE;
+    FOREACH name IN ARRAY ARRAY['journal', 'refusal', 'note', 'transfer', 'standing'] LOOP
+        part := name || to_char(month, '_YYYY_MM');
+        EXECUTE format('DROP TRIGGER "L2 written once" ON archive.%I', part);
+        EXECUTE format('ALTER TABLE archive.%I SET SCHEMA ledger', part);
+        EXECUTE format('ALTER TABLE ledger.%I ATTACH PARTITION ledger.%I FOR VALUES FROM (%L) TO (%L)', name, part,
+                       platform.id_at(month::timestamp AT TIME ZONE 'UTC'), boundary);
+    END LOOP;
+    DELETE FROM ledger.archived a WHERE a.until = boundary;
+    RETURN NULL;
+END $$;
+
 -- What other domains read.
 CREATE VIEW ledger.balance AS
 SELECT book_id, id, code, asset, normal, floor, closed, balance, held, CASE normal WHEN 'debit' THEN -balance ELSE balance END AS shown
@@ -486,12 +680,13 @@ SELECT j.book_id, j.id AS journal_id, j.key, j.rule, j.about, t.line, t.asset, t
   FROM ledger.journal j
   JOIN ledger.transfer t ON t.book_id = j.book_id AND t.journal_id = j.id;
 
--- What a key has in the book: found by the key.
+-- What a key has in the book: found by the key.  Of a journal that is archived no more is known than that.
 CREATE VIEW ledger.booked AS
-SELECT k.book_id, k.key, j.id AS journal_id, j.rule, j.about, t.line, t.asset, t.units
+SELECT k.book_id, k.key, k.id AS journal_id, j.rule, j.about, t.line, t.asset, t.units, t.line IS NULL AS archived
   FROM ledger.key k
-  JOIN ledger.journal j ON j.book_id = k.book_id AND j.id = k.id AND j.key = k.key
-  JOIN ledger.transfer t ON t.book_id = j.book_id AND t.journal_id = j.id;
+  LEFT JOIN ledger.journal j ON j.book_id = k.book_id AND j.id = k.id AND j.key = k.key
+  LEFT JOIN ledger.transfer t ON t.book_id = j.book_id AND t.journal_id = j.id
+ WHERE t.line IS NOT NULL OR (k.refused IS NULL AND k.id < (SELECT b.id FROM ledger.boundary b));
 
 -- What is ordered and not yet posted.
 CREATE VIEW ledger.ordered AS
@@ -499,9 +694,10 @@ SELECT book_id, key, from_book, rule, asset, units, about FROM ledger.order;
 
 GRANT USAGE ON SCHEMA ledger TO guilder_app;
 GRANT SELECT ON ledger.head, ledger.account, ledger.journal, ledger.transfer, ledger.note, ledger.refusal, ledger.key, ledger.hold,
-                ledger.standing, ledger.seal, ledger.closing, ledger.balance, ledger.line, ledger.posted, ledger.booked TO guilder_app;
+                ledger.standing, ledger.seal, ledger.closing, ledger.archived, ledger.detached, ledger.opening, ledger.reserved,
+                ledger.boundary, ledger.cut, ledger.begun, ledger.stood, ledger.balance, ledger.line, ledger.posted, ledger.booked TO guilder_app;
 GRANT INSERT ON ledger.posting TO guilder_app;
 GRANT SELECT ON ledger.order, ledger.ordered TO guilder_app;
 GRANT UPDATE (run_at, problem) ON ledger.order TO guilder_app;
-REVOKE ALL ON FUNCTION ledger.keep_orders, ledger.lock, ledger.open, ledger.move_holds, ledger.decide, ledger.seal_next FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION ledger.lock, ledger.open, ledger.seal_next TO guilder_app;
+REVOKE ALL ON FUNCTION ledger.keep_orders, ledger.lock, ledger.open, ledger.move_holds, ledger.decide, ledger.seal_next, ledger.detach, ledger.attach FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger.lock, ledger.open, ledger.seal_next, ledger.detach, ledger.attach TO guilder_app;

@@ -18,6 +18,8 @@ from guilder.platform.sql import load
 
 Q = load(__package__)
 MOST_JOURNALS, MOST_BOOKS = 10_000, 200  # of one seal; of one round
+LEAF = 32  # bytes of an entry's hash
+LOWEST = UUID(int=0)
 Tell = Callable[[int, int], None]  # how many of how many
 
 
@@ -76,36 +78,41 @@ async def broken_seals(db: Database, tell: Tell) -> AsyncIterator[Broken]:
     books = await db.rows(Q.sealed_books)
     total, done = sum(r["entries"] for r in books), 0
     for book in books:
-        before, after, hash = 0, UUID(int=0), b""
-        while (row := await _next(db, book["book_id"], before, hash)) is not None:
+        before, after, hash = book["seal"], book["after"] or LOWEST, book["hash"] or b""
+        until, went = (
+            book["until"] or LOWEST,
+            book["leaves"] or b"",
+        )  # the hashes of what the next seal had, and is archived
+        while (row := await _next(db, book["book_id"], before, hash, until, went)) is not None:
             subject = f"book {ids.text(book['book_id'])}, seal {row['n']}"
             if row["n"] != before + 1 or row["after"] != after:
                 yield Broken("seal", subject, "it does not follow the one before")
-            now = row["now_hash"], row["now_marks"], row["now_entries"]
+            marks = b"".join(went[n : n + 4] for n in range(0, len(went), LEAF))
+            now = row["now_hash"], marks + row["now_marks"], len(went) // LEAF + row["now_entries"]
             if (row["hash"], row["marks"], row["entries"]) != now:
-                yield Broken("seal", subject, await _fault(db, book["book_id"], row))
-            before, after, hash = row["n"], row["last"], row["hash"]
+                yield Broken("seal", subject, await _fault(db, book["book_id"], row, until, len(went) // LEAF))
+            before, after, hash, went = row["n"], row["last"], row["hash"], b""
             done += row["entries"]
             tell(done, total)
-        if before != book["seals"]:
+        if before < book["seals"]:  # there may be more meanwhile
             yield Broken("seal", f"book {ids.text(book['book_id'])}", f"its seals end at {before} of {book['seals']}")
 
 
-async def _next(db: Database, book: UUID, before: int, hash: bytes) -> Row | None:
+async def _next(db: Database, book: UUID, before: int, hash: bytes, until: UUID, went: bytes) -> Row | None:
     async def work(tx: Tx) -> Row | None:
-        return await tx.row(Q.seals, book, before, hash)
+        return await tx.row(Q.seals, book, before, hash, until, went)
 
     return await db.transact(work, durable=False)
 
 
-async def _fault(db: Database, book: UUID, row: Row) -> str:
-    """Which entry is not what it was."""
+async def _fault(db: Database, book: UUID, row: Row, until: UUID, gone: int) -> str:
+    """Which entry is not what it was; the first `gone` are archived."""
 
     async def work(tx: Tx) -> list[Row]:
         await plan_freely(tx)
-        return await tx.rows(Q.leaves, book, row["after"], row["last"])
+        return await tx.rows(Q.leaves, book, max(row["after"], until), row["last"])
 
-    marks = [row["marks"][n : n + 4] for n in range(0, len(row["marks"]), 4)]
+    marks = [row["marks"][n : n + 4] for n in range(0, len(row["marks"]), 4)][gone:]
     entries = await db.transact(work, durable=False)
     for n, entry in enumerate(entries):
         if n >= len(marks) or entry["mark"] != marks[n]:

@@ -18,6 +18,7 @@ MEANS = {
     "L7": "every balance of the past follows from the transfers until then",
     "L8": "what is closed is closed by a journal, and nothing moved in it since",
     "L9": "what books owe each other is what is ordered",
+    "L10": "what is archived left what was recorded",
 }
 
 
@@ -27,7 +28,7 @@ async def verify(db: Database, tell: Tell, kept: dict[str, dict[str, object]] | 
         tell(f"{name}  {MEANS[name]}", n, len(SWEEPS))
         for broken in await broken_in(db, name):
             yield broken
-    tell("L1 to L9", len(SWEEPS), len(SWEEPS))
+    tell("L1 to L10", len(SWEEPS), len(SWEEPS))
     async for broken in seal.broken_seals(db, lambda done, total: tell("seals", done, total)):
         yield broken
     for broken in await seal.differs(db, kept or {}):

@@ -299,9 +299,10 @@ SELECT a.book_id, 'at' AS kind, a.id,
  CROSS JOIN LATERAL (VALUES ('charge', a.state = 'succeeded', coalesce(c.fee, 0)), ('surplus', a.state = 'surplus', 0),
                             ('surplus_accepted', a.state = 'surplus' AND c.id IS NOT NULL, coalesce(c.fee, 0))) AS v (rule, wanted, fee)
   LEFT JOIN LATERAL (
-       SELECT b.key, b.rule, b.about, b.asset, sum(b.units) FILTER (WHERE b.line = 0) AS units, coalesce(sum(b.units) FILTER (WHERE b.line > 0), 0) AS fee
-         FROM ledger.booked b WHERE b.book_id = k.book_id AND b.key = v.rule || ':' || k.shown GROUP BY 1, 2, 3, 4) b ON true
- WHERE CASE WHEN v.wanted THEN (b.rule, b.about, b.units, b.asset, b.fee) IS DISTINCT FROM (v.rule, a.id, a.amount, a.currency, v.fee)
+       SELECT b.key, b.rule, b.about, b.asset, b.archived, sum(b.units) FILTER (WHERE b.line = 0) AS units, coalesce(sum(b.units) FILTER (WHERE b.line > 0), 0) AS fee
+         FROM ledger.booked b WHERE b.book_id = k.book_id AND b.key = v.rule || ':' || k.shown GROUP BY 1, 2, 3, 4, 5) b ON true
+ WHERE CASE WHEN b.archived THEN NOT v.wanted
+            WHEN v.wanted THEN (b.rule, b.about, b.units, b.asset, b.fee) IS DISTINCT FROM (v.rule, a.id, a.amount, a.currency, v.fee)
             ELSE b.key IS NOT NULL END
 
 -- name: touched_charges
@@ -316,11 +317,11 @@ SELECT c.book_id, 'ch' AS kind, c.id, 'its fee is not what is ordered or posted'
   FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS k (book_id, id, shown)
   JOIN payments.charge c ON c.book_id = k.book_id AND c.id = k.id
  CROSS JOIN LATERAL (
-       SELECT count(*) AS n, bool_and((s.rule, s.about, s.units, s.asset) = ('fee', c.id, c.fee, c.currency)) AS so,
-              string_agg(s.what || ' ' || s.units || ' ' || s.asset, ', ') AS said
-         FROM (SELECT 'posted' AS what, b.rule, b.about, b.units, b.asset FROM ledger.booked b WHERE b.book_id = $4 AND b.key = 'fee:' || k.shown
+       SELECT count(*) AS n, bool_and(s.archived OR (s.rule, s.about, s.units, s.asset) = ('fee', c.id, c.fee, c.currency)) AS so,
+              string_agg(concat_ws(' ', s.what, s.units, s.asset), ', ') AS said
+         FROM (SELECT 'posted' AS what, b.rule, b.about, b.units, b.asset, b.archived FROM ledger.booked b WHERE b.book_id = $4 AND b.key = 'fee:' || k.shown
                 UNION ALL
-               SELECT 'ordered', o.rule, o.about, o.units, o.asset FROM ledger.ordered o WHERE o.book_id = $4 AND o.key = 'fee:' || k.shown) AS s) AS f
+               SELECT 'ordered', o.rule, o.about, o.units, o.asset, false FROM ledger.ordered o WHERE o.book_id = $4 AND o.key = 'fee:' || k.shown) AS s) AS f
  WHERE f.n <> (c.fee > 0)::int OR NOT f.so
 
 -- name: touched_refunds
@@ -344,7 +345,7 @@ SELECT r.book_id, 're' AS kind, r.id,
  CROSS JOIN LATERAL (VALUES ('refund', r.state = 'succeeded' AND r.charge_id IS NOT NULL),
                             ('surplus_refund', r.state = 'succeeded' AND r.charge_id IS NULL)) AS v (rule, wanted)
   LEFT JOIN ledger.booked b ON b.book_id = k.book_id AND b.key = v.rule || ':' || k.shown
- WHERE CASE WHEN v.wanted THEN (b.rule, b.about, b.units, b.asset) IS DISTINCT FROM (v.rule, r.id, r.amount, r.currency) ELSE b.key IS NOT NULL END
+ WHERE CASE WHEN b.archived THEN NOT v.wanted WHEN v.wanted THEN (b.rule, b.about, b.units, b.asset) IS DISTINCT FROM (v.rule, r.id, r.amount, r.currency) ELSE b.key IS NOT NULL END
 
 -- name: posted_journals
 SELECT DISTINCT b.book_id, b.journal_id AS id, b.about
