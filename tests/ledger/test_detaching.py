@@ -13,8 +13,8 @@ from msgspec import structs
 from test_seal import ROWS, change, inside
 
 from guilder.core import clock, ids
-from guilder.core.errors import NotFound
-from guilder.ledger import Account, Broken, Journal, Transfer, capture, hold, post, release, seal
+from guilder.core.errors import Busy, NotFound
+from guilder.ledger import Account, Broken, Journal, Transfer, capture, detaching, hold, post, release, seal
 from guilder.ledger.audits import AUDITS
 from guilder.ledger.closing import close_account
 from guilder.ledger.detaching import StaysAttached, Unsound, attach, detach
@@ -265,6 +265,24 @@ async def test_L10_a_month_stays_until_its_books_are_closed_beyond_it(db: Databa
     await other.close(THIRD, clock.now())
     assert await gone(db, FIRST) == 2
     assert await found(db) == []
+
+
+async def test_L10_a_report_is_waited_for_a_while_and_nobody_waits_long_behind(
+    db: Database, place: Place, past: Past, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detaching, "TRIES", 2)
+    monkeypatch.setattr(detaching, "REST_S", 0.01)
+    async with place.owner() as reader:
+        await reader.execute("BEGIN; SELECT count(*) FROM ledger.transfer")
+        going = asyncio.create_task(gone(db, FIRST))
+        while not going.done():
+            code = await past.post(clock.now(), journal(ids.text(ids.new_id()), Transfer(RECEIVABLE, OWN, 1)))
+            assert code == ["created"]
+        with pytest.raises(Busy, match="Try again"):
+            await going
+        await reader.execute("COMMIT")
+    assert (await parts(place, "archive", FIRST), await found(db)) == (0, [])
+    assert await gone(db, FIRST) == 1
 
 
 async def test_L10_an_unsound_book_is_not_archived(db: Database, place: Place, past: Past) -> None:

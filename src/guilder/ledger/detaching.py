@@ -8,18 +8,26 @@ Nothing is deleted: its partitions move to the schema `archive`, as they are.  W
 `exists`.
 """
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import date
+from typing import TypeVar
 from uuid import UUID
 
 from guilder.core import ids
-from guilder.core.errors import NotFound, Rejected
+from guilder.core.errors import Busy, NotFound, Rejected
 from guilder.ledger import seal
 from guilder.ledger.verify import Tell, verify
-from guilder.platform.db import Database, Tx, plan_freely
+from guilder.platform.db import Contended, Database, Tx, plan_freely
 from guilder.platform.sql import load
 
 Q = load(__package__)
-WAIT_MS = 10_000  # for whoever posts or reads just now; then it is tried again by hand
+WAIT_MS, TRIES, REST_S = (
+    500,
+    10,
+    1.0,
+)  # for tables that others use: whoever posts meanwhile waits behind us, so not for long at once
+T = TypeVar("T")
 
 
 class StaysAttached(Rejected):
@@ -37,7 +45,7 @@ class Unsound(Rejected):
 async def detach(db: Database, month: date, tell: Tell) -> int:
     """Move the oldest month to the archive; how many books had entries in it.  The whole book is verified first.
 
-    Raises StaysAttached with what is in the way, Unsound.
+    Raises StaysAttached with what is in the way, Unsound, Busy.
     """
     await seal.seal(db, durable=True)
     await _hindered(db, month)
@@ -48,7 +56,16 @@ async def detach(db: Database, month: date, tell: Tell) -> int:
         await plan_freely(tx)
         return int(await tx.value(Q.detach, month))
 
-    return await db.transact(work, lock_timeout_ms=WAIT_MS)
+    return await _patiently(db, work)
+
+
+async def _patiently(db: Database, work: Callable[[Tx], Awaitable[T]]) -> T:
+    for _ in range(TRIES):
+        try:
+            return await db.transact(work, lock_timeout_ms=WAIT_MS)
+        except Contended:
+            await asyncio.sleep(REST_S)
+    raise Busy("The book's tables were in use all the time, by long reports perhaps: nothing was done. Try again.")
 
 
 async def _hindered(db: Database, month: date) -> None:
@@ -75,13 +92,13 @@ async def _hindered(db: Database, month: date) -> None:
 
 
 async def attach(db: Database, month: date) -> None:
-    """Bring the month back that was detached last.  Raises NotFound."""
+    """Bring the month back that was detached last.  Raises NotFound, Busy."""
 
     async def work(tx: Tx) -> str | None:
         await plan_freely(tx)
         return await tx.value(Q.attach, month)
 
-    why = await db.transact(work, lock_timeout_ms=WAIT_MS)
+    why = await _patiently(db, work)
     if why == "gone":
         raise NotFound(
             f"The archive has no longer all of {month:%Y-%m}: restore its tables to the schema `archive` first."

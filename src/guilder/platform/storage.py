@@ -19,6 +19,7 @@ from guilder.platform.sql import load
 
 Q = load(__package__)
 log = logging.getLogger("guilder.storage")
+WAIT_MS = 500  # for a table that others use: whoever pays meanwhile waits behind us
 
 REST = Gauge(
     "guilder_storage_rest_tables", "Tables of which something lies in no month's partition: the worker was away when the month began",
@@ -103,7 +104,7 @@ async def keep(tx: Tx, name: str, days: int | None) -> None:
 async def grow(rt: Any) -> int:
     """Make the partitions that are missing, one in a transaction; how many.  Say whether something fell beside them."""
     made = 0
-    while await rt.db.transact(lambda tx: tx.value(Q.grow)):
+    while await rt.db.transact(lambda tx: tx.value(Q.grow), lock_timeout_ms=WAIT_MS):
         made += 1
     REST.labels(rt.name).set(await rt.db.value(Q.count_rest))
     return made
@@ -112,7 +113,7 @@ async def grow(rt: Any) -> int:
 async def drop(rt: Any) -> int:
     """Drop the partitions that no rule keeps any longer, one in a transaction; how many."""
     dropped = 0
-    while row := await rt.db.transact(lambda tx: tx.row(Q.drop_expired)):
+    while row := await rt.db.transact(lambda tx: tx.row(Q.drop_expired), lock_timeout_ms=WAIT_MS):
         log.info("dropped %s, about %d rows and %d bytes: its rule keeps %d days", *row.values())
         dropped += 1
     return dropped
