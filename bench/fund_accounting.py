@@ -169,7 +169,7 @@ async def run(args: argparse.Namespace) -> int:
         )
         checks = [
             Check("clearing accounts, over all books", 0, owed),
-            Check("sweeps L1 to L9: what they find", [], broken),
+            Check("sweeps L1 to L10: what they find", [], broken),
         ]
         return report.publish(
             args, "fund_accounting", figures, [], [Table("Fees at once or later", head, rows)], checks, under

@@ -272,7 +272,7 @@ async def _checks(books: Books, past: list[Filled]) -> list[Check]:
         *found,
         *(Check("the past: transfers acknowledged", f.acknowledged, f.transfers) for f in past),
         Check("row by row: transfers too many or missing; accounts out of balance", (0, 0), await books.rows.faults()),
-        Check("the ledger's sweeps L1 to L9: what they find", [], await books.it.db.transact(ledger.sweep)),
+        Check("the ledger's sweeps L1 to L10: what they find", [], await books.it.db.transact(ledger.sweep)),
     ]
 
 

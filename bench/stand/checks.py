@@ -74,7 +74,7 @@ async def _in_the_books(stage: Stage, done: int, units: int, created: int) -> li
         Check("payments succeeded; only created", (done, created), (found["intents"], found["only created"])),
         Check("charges; journals of charges; all journals", (done,) * 3, (found["charges"], found["journals"], found["all journals"])),
         Check("units in the ledger", units, found["units"]),
-        Check("the ledger's sweeps L1 to L9: what they find", [], broken),
+        Check("the ledger's sweeps L1 to L10: what they find", [], broken),
         Check("webhook deliveries", {"delivered": done} if done else {}, deliveries),
         Check("cases for a person", 0, cases),
     ]  # fmt: skip

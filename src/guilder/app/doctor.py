@@ -93,7 +93,7 @@ async def _world(s: Settings, world: World) -> AsyncIterator[Finding]:
         yield await _schema(s, env.name)
         broken = await env.db.transact(ledger.sweep)
         detail = "; ".join(f"{b.invariant} {b.subject}: {b.fault}" for b in broken[:3])
-        yield Finding(f"{env.name}: the book keeps L1 to L5" if not broken else f"{env.name}: the book is broken: {detail}",
+        yield Finding(f"{env.name}: the book keeps L1 to L10" if not broken else f"{env.name}: the book is broken: {detail}",
                       "Stop, keep the data, and look at the journals named." if broken else "")  # fmt: skip
         for account in await channel_accounts.all_enabled(env):
             about = About(account.book_id, account.id, account.info.code, "doctor")
