@@ -22,7 +22,7 @@ from guilder.ledger.history import Archived, balance_at, effective_balance_at, r
 from guilder.ledger.verify import verify
 from guilder.platform import audit
 from guilder.platform.audit import Window
-from guilder.platform.db import Contended, Database
+from guilder.platform.db import Contended, Database, Lost
 from guilder.platform.sql import Query
 from journals import PAYABLE, RECEIVABLE, SURPLUS
 from place import Place
@@ -283,6 +283,27 @@ async def test_L10_a_report_is_waited_for_a_while_and_nobody_waits_long_behind(
         await reader.execute("COMMIT")
     assert (await parts(place, "archive", FIRST), await found(db)) == (0, [])
     assert await gone(db, FIRST) == 1
+
+
+async def test_L10_a_detachment_that_is_killed_at_the_last_step_left_nothing(
+    db: Database, place: Place, past: Past
+) -> None:
+    """Everything is recorded, the tables are about to move: the connection goes away."""
+    kill = ("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND wait_event_type = 'Lock' AND query LIKE '%ledger.detach%'")  # fmt: skip
+    async with place.owner() as reader, place.connect("app") as killer:
+        await reader.execute("BEGIN; SELECT count(*) FROM ledger.standing")
+        going = asyncio.create_task(gone(db, FIRST))
+        while not await killer.fetch(kill):
+            await asyncio.sleep(0.01)
+        with pytest.raises(Lost):
+            await going
+        await reader.execute("COMMIT")
+    for table in ("opening", "reserved", "detached", "archived"):
+        assert await place.fetch(f"SELECT FROM ledger.{table}") == []
+    assert (await parts(place, "ledger", FIRST), await found(db)) == (5, [])
+    assert await gone(db, FIRST) == 1
+    assert await found(db) == []
 
 
 async def test_L10_an_unsound_book_is_not_archived(db: Database, place: Place, past: Past) -> None:
