@@ -27,7 +27,7 @@ from guilder.merchants.channel_accounts import ChannelAccount
 from guilder.payments.life import Contract
 from guilder.payments.model import Attempt, Intent, Refund
 from guilder.payments.present import Face
-from guilder.payments.record import RECORD, RECORD_REFUND, RECORD_WAITING, WAITING, Heard, HeardRefund, Recorded
+from guilder.payments.record import RECORD, RECORD_REFUND, Heard, HeardRefund, Recorded
 from guilder.payments.states import AttemptState
 from guilder.platform.context import Context
 from guilder.platform.db import CommitUnknown, DatabaseError
@@ -174,8 +174,7 @@ async def record(
 ) -> Recorded:
     """Into the room."""
     heard = Heard(attempt.book_id, attempt.id, outcome, contract_of(account), door, by, Face(rt), key)
-    lane = RECORD_WAITING if outcome.state in WAITING else RECORD
-    return await rt.lane(lane).submit(heard, attempt.book_id)
+    return await rt.lane(RECORD).submit(heard, attempt.book_id)
 
 
 async def ask_refund(rt: Env, refund: Refund, paid: Attempt, account: ChannelAccount) -> Outcome:

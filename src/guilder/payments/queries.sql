@@ -439,7 +439,8 @@ SELECT o.book_id, o.kind, o.id, CASE WHEN o.version <> s.last THEN 'its version 
           JOIN payments.refund r ON r.intent_id = k.id AND r.book_id = k.book_id) AS o
  CROSS JOIN LATERAL (
        SELECT count(*) AS n, coalesce(max(s.object_version), 0) AS last, bool_or(s.type = o.wanted) AS said
-         FROM platform.said s WHERE s.object_id = o.id AND s.id >= platform.said_since(o.id)) s
+         FROM platform.said s
+        WHERE s.object_id = o.id AND s.id >= (SELECT platform.said_since(k.id) FROM unnest($2::uuid[]) AS k (id) ORDER BY k.id LIMIT 1)) s -- once for all
  WHERE (o.version <> s.last OR o.wanted IS NOT NULL AND s.said IS NOT TRUE)
    AND NOT (o.id < platform.gone_before('platform.event') AND s.last IN (0, o.version))
 

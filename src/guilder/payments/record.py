@@ -186,7 +186,4 @@ def refund_answer(face: Face, refund: Refund) -> Reply:
 
 
 RECORD: LaneSpec[Heard, Recorded] = LaneSpec("payments.record", record_many)
-RECORD_WAITING: LaneSpec[Heard, Recorded] = LaneSpec(
-    "payments.record_waiting", record_many
-)  # nobody's money waits here
 RECORD_REFUND: LaneSpec[HeardRefund, Recorded] = LaneSpec("payments.record_refund", record_refund_many)

@@ -287,18 +287,21 @@ SELECT count(*) FROM platform.event
 
 -- name: audit_events
 -- Each version of an object is said once, and after the one before it, unless that was so long ago that it is gone.
+WITH e AS MATERIALIZED (
+    SELECT e.book_id, e.id, e.type, e.object_id, e.object_version
+      FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS w (book_id, after, upto)
+      JOIN platform.event e ON e.book_id = w.book_id AND e.id > w.after AND e.id <= w.upto)
 SELECT e.book_id, 'evt' AS kind, e.id,
        CASE WHEN s.same <> 1 THEN 'a version of its object is said more than once' ELSE 'the version before it was never said' END AS fault,
        'one event of each version of ' || e.object_id AS expected,
        e.type || ' of version ' || e.object_version || ': ' || s.same || ' of it, ' || s.before || ' of the one before' AS found
-  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS w (book_id, after, upto)
-  JOIN platform.event e ON e.book_id = w.book_id AND e.id > w.after AND e.id <= w.upto
+  FROM e
  CROSS JOIN LATERAL (
        SELECT count(*) FILTER (WHERE s.object_version = e.object_version) AS same,
               count(*) FILTER (WHERE s.object_version < e.object_version) AS before
          FROM platform.event s
         WHERE s.object_id = e.object_id AND s.object_version BETWEEN e.object_version - 1 AND e.object_version
-          AND s.id >= platform.said_since(e.object_id)) s
+          AND s.id >= (SELECT platform.said_since(e.object_id) FROM e ORDER BY e.object_id LIMIT 1)) s -- once for all
  WHERE s.same <> 1
     OR s.before <> CASE e.object_version WHEN 1 THEN 0 ELSE 1 END
        AND NOT (s.before = 0 AND e.object_id < platform.gone_before('platform.event'))
