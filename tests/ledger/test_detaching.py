@@ -14,7 +14,7 @@ from test_seal import ROWS, change, inside
 
 from guilder.core import clock, ids
 from guilder.core.errors import Busy, NotFound
-from guilder.ledger import Account, Broken, Journal, Transfer, capture, detaching, hold, post, release, seal
+from guilder.ledger import Account, Broken, Journal, Transfer, capture, hold, post, release, seal
 from guilder.ledger.audits import AUDITS
 from guilder.ledger.closing import close_account
 from guilder.ledger.detaching import StaysAttached, Unsound, attach, detach
@@ -135,8 +135,8 @@ async def past(db: Database, place: Place) -> AsyncIterator[Past]:
             )
 
 
-async def gone(db: Database, month: datetime) -> int:
-    return await detach(db, month.date(), lambda _what, _done, _total: None)
+async def gone(db: Database, month: datetime, patience_s: float = 15.0) -> int:
+    return await detach(db, month.date(), lambda _what, _done, _total: None, patience_s=patience_s)
 
 
 async def parts(place: Place, schema: str, month: datetime) -> int:
@@ -268,13 +268,11 @@ async def test_L10_a_month_stays_until_its_books_are_closed_beyond_it(db: Databa
 
 
 async def test_L10_a_report_is_waited_for_a_while_and_nobody_waits_long_behind(
-    db: Database, place: Place, past: Past, monkeypatch: pytest.MonkeyPatch
+    db: Database, place: Place, past: Past
 ) -> None:
-    monkeypatch.setattr(detaching, "TRIES", 2)
-    monkeypatch.setattr(detaching, "REST_S", 0.01)
     async with place.owner() as reader:
         await reader.execute("BEGIN; SELECT count(*) FROM ledger.transfer")
-        going = asyncio.create_task(gone(db, FIRST))
+        going = asyncio.create_task(gone(db, FIRST, patience_s=1.0))
         while not going.done():
             code = await past.post(clock.now(), journal(ids.text(ids.new_id()), Transfer(RECEIVABLE, OWN, 1)))
             assert code == ["created"]

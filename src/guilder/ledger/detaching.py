@@ -9,6 +9,7 @@ Nothing is deleted: its partitions move to the schema `archive`, as they are.  W
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from datetime import date
 from typing import TypeVar
@@ -22,11 +23,11 @@ from guilder.platform.db import Contended, Database, Tx, plan_freely
 from guilder.platform.sql import load
 
 Q = load(__package__)
-WAIT_MS, TRIES, REST_S = (
+WAIT_MS, REST_S = (
     500,
-    10,
     1.0,
 )  # for tables that others use: whoever posts meanwhile waits behind us, so not for long at once
+PATIENCE_S = 15.0  # and so long in all
 T = TypeVar("T")
 
 
@@ -42,7 +43,7 @@ class Unsound(Rejected):
     code = "ledger_unsound"
 
 
-async def detach(db: Database, month: date, tell: Tell) -> int:
+async def detach(db: Database, month: date, tell: Tell, *, patience_s: float = PATIENCE_S) -> int:
     """Move the oldest month to the archive; how many books had entries in it.  The whole book is verified first.
 
     Raises StaysAttached with what is in the way, Unsound, Busy.
@@ -56,16 +57,20 @@ async def detach(db: Database, month: date, tell: Tell) -> int:
         await plan_freely(tx)
         return int(await tx.value(Q.detach, month))
 
-    return await _patiently(db, work)
+    return await _patiently(db, work, patience_s)
 
 
-async def _patiently(db: Database, work: Callable[[Tx], Awaitable[T]]) -> T:
-    for _ in range(TRIES):
+async def _patiently(db: Database, work: Callable[[Tx], Awaitable[T]], patience_s: float) -> T:
+    until = time.monotonic() + patience_s
+    while True:
         try:
             return await db.transact(work, lock_timeout_ms=WAIT_MS)
-        except Contended:
+        except Contended as error:
+            if time.monotonic() > until:
+                raise Busy(
+                    "The book's tables were in use all the time, by long reports perhaps: nothing was done. Try again."
+                ) from error
             await asyncio.sleep(REST_S)
-    raise Busy("The book's tables were in use all the time, by long reports perhaps: nothing was done. Try again.")
 
 
 async def _hindered(db: Database, month: date) -> None:
@@ -98,7 +103,7 @@ async def attach(db: Database, month: date) -> None:
         await plan_freely(tx)
         return await tx.value(Q.attach, month)
 
-    why = await _patiently(db, work)
+    why = await _patiently(db, work, PATIENCE_S)
     if why == "gone":
         raise NotFound(
             f"The archive has no longer all of {month:%Y-%m}: restore its tables to the schema `archive` first."
