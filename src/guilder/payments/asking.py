@@ -29,12 +29,13 @@ from guilder.payments.model import Attempt, Intent, Refund
 from guilder.payments.present import Face
 from guilder.payments.record import RECORD, RECORD_REFUND, Heard, HeardRefund, Recorded
 from guilder.payments.states import AttemptState
+from guilder.platform import wire
 from guilder.platform.context import Context
 from guilder.platform.db import CommitUnknown, DatabaseError
 from guilder.platform.environment import Env
 from guilder.platform.failpoints import reach
 from guilder.platform.idempotency import Key, Reply
-from guilder.platform.wire import About
+from guilder.platform.wire import About, Ready
 
 GRACE = timedelta(seconds=60)  # past an expiry, for clocks that differ
 
@@ -49,9 +50,11 @@ def notify_url(rt: Env, account: ChannelAccount) -> str:
     return f"{rt.settings.api_url}/callbacks/{rt.name}/{account.info.code}/{ids.text(account.id)}"
 
 
-async def collect(rt: Env, intent: Intent, attempt: Attempt, account: ChannelAccount, by: Context, key: Key) -> Reply:
-    """Phases 2 and 3 of a confirm."""
-    return await carry_through(_collect(rt, intent, attempt, account, by, key))
+async def collect(
+    rt: Env, first: Ready[Outcome], attempt: Attempt, account: ChannelAccount, by: Context, key: Key
+) -> Reply:
+    """Phases 2 and 3 of a confirm.  `first`: what phase 1 has made ready and journaled."""
+    return await carry_through(_collect(rt, first, attempt, account, by, key))
 
 
 async def carry_through(work: Coroutine[Any, Any, Reply]) -> Reply:
@@ -63,9 +66,11 @@ async def carry_through(work: Coroutine[Any, Any, Reply]) -> Reply:
         raise Unknown from error
 
 
-async def _collect(rt: Env, intent: Intent, attempt: Attempt, account: ChannelAccount, by: Context, key: Key) -> Reply:
+async def _collect(
+    rt: Env, first: Ready[Outcome], attempt: Attempt, account: ChannelAccount, by: Context, key: Key
+) -> Reply:
     reach("pay.before_channel", attempt.id)
-    outcome = await create(rt, intent, attempt, account)
+    outcome = await rt.wire.send(first)
     reach("pay.after_channel", attempt.id)
     reach("pay.before_settle_tx", attempt.id)
     recorded = await record(rt, attempt, account, outcome, "reply", by, key)
@@ -97,9 +102,20 @@ async def the_account(rt: Env, about: Attempt | Refund) -> ChannelAccount:
     return account
 
 
+def first_call(face: Face, intent: Intent, attempt: Attempt, account: ChannelAccount, by: Context) -> Ready[Outcome]:
+    """What the channel is to be asked for a new attempt: signed, and sent after the commit that notes it."""
+    ask = _collecting(face.env, intent, attempt, account)
+    return wire.ready(account.channel.ask(ask), _about(attempt, account, "create"), by.root_id)
+
+
 async def create(rt: Env, intent: Intent, attempt: Attempt, account: ChannelAccount) -> Outcome:
     """Ask the channel to collect."""
-    ask = CreatePayment(
+    ask = _collecting(rt, intent, attempt, account)
+    return await rt.wire.carry_out(account.channel.ask(ask), _about(attempt, account, "create"))
+
+
+def _collecting(rt: Env, intent: Intent, attempt: Attempt, account: ChannelAccount) -> CreatePayment:
+    return CreatePayment(
         ids.mint_key(attempt.id, attempt.book_id),
         attempt.way,
         attempt.money,
@@ -109,7 +125,6 @@ async def create(rt: Env, intent: Intent, attempt: Attempt, account: ChannelAcco
         return_url=attempt.return_url,
         attach=attempt.attach,
     )
-    return await rt.wire.carry_out(account.channel.ask(ask), _about(attempt, account, "create"))
 
 
 async def query(rt: Env, attempt: Attempt, account: ChannelAccount) -> Outcome:

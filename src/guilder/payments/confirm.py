@@ -1,6 +1,6 @@
 """Confirm: ask a channel to collect a payment.
 
-    1. transaction   claim the key, note that we are about to ask     (attempt: unknown)
+    1. transaction   claim the key, note that we are about to ask, and what (attempt: unknown)
     2. network       ask; nothing is locked, anything may happen
     3. transaction   note the answer, post the money, emit the event, store the answer of the key
 
@@ -16,6 +16,7 @@ from uuid import UUID
 
 import msgspec
 
+from guilder.channels.model import Outcome
 from guilder.core import clock, ids
 from guilder.core.errors import GuilderError, InFlight, Invalid, NotFound, WrongState
 from guilder.merchants.channel_accounts import ChannelAccount
@@ -26,13 +27,14 @@ from guilder.payments.model import Attempt, BookKey, Changes, Intent, Method
 from guilder.payments.present import Face
 from guilder.payments.states import CONFIRMABLE, OPEN_ATTEMPT, AttemptState, IntentStatus
 from guilder.payments.ways import Way
-from guilder.platform import idempotency
+from guilder.platform import idempotency, wire
 from guilder.platform.context import Context
 from guilder.platform.db import Tx
 from guilder.platform.environment import Env, LaneSpec
 from guilder.platform.failpoints import reach
 from guilder.platform.idempotency import Asked, Claims, Fresh, Key, Reply, Resume
 from guilder.platform.once import refusal
+from guilder.platform.wire import Ready
 
 ASK_LEASE_S = 20  # longer than a channel call may take: until then nobody else asks
 
@@ -62,11 +64,12 @@ class Begin(msgspec.Struct, frozen=True):
 
 
 class Begun(msgspec.Struct, frozen=True):
-    """Phase 1 is committed: the channel may be asked, at `account`.  None: it may have been asked before, so query first."""
+    """Phase 1 is committed: `first` may be sent to the channel, at `account`.  None: it may have been asked before, so query first."""
 
     intent: Intent
     attempt: Attempt
     account: ChannelAccount | None = None
+    first: Ready[Outcome] | None = None
 
 
 async def begin_many(tx: Tx, asked: list[Asked[Begin]]) -> Sequence[Begun | Reply | GuilderError]:
@@ -92,6 +95,7 @@ async def begin_many(tx: Tx, asked: list[Asked[Begin]]) -> Sequence[Begun | Repl
             results.append(f)
     fold.claims.store(tx)
     await store.save(tx, fold.changes)
+    wire.keep(tx, [r.first for r in results if isinstance(r, Begun) and r.first is not None])
     if tx.opened:
         await tx.flush()
     reach("pay.idem_claimed", fold.subject)
@@ -145,7 +149,7 @@ class _Fold:
             return reply
         attempt = self._start(scene, intent, b, way)
         self.claims.claim(key, attempt.id)
-        return Begun(intent, attempt, way.account)
+        return Begun(intent, attempt, way.account, asking.first_call(b.face, intent, attempt, way.account, b.by))
 
     def _allowed(self, intent: Intent | None, b: Begin) -> tuple[Intent, Way]:
         """The payment and its way, or why not."""
@@ -217,9 +221,9 @@ async def confirm(rt: Env, key: Key, wish: Begin) -> Reply:
     begun = await rt.lane(BEGIN).submit(Asked(key, wish), wish.book_id)
     if isinstance(begun, Reply):
         return begun
-    if begun.account is None:
+    if begun.account is None or begun.first is None:
         return await asking.carry_through(asking.find_out(rt, begun.intent, begun.attempt, wish.by, key))
     reach("pay.row_committed", begun.attempt.id)
-    reply = await asking.collect(rt, begun.intent, begun.attempt, begun.account, wish.by, key)
+    reply = await asking.collect(rt, begun.first, begun.attempt, begun.account, wish.by, key)
     reach("pay.before_resp", begun.attempt.id)
     return reply

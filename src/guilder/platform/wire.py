@@ -2,8 +2,14 @@
 
     outcome = await wire.carry_out(exchange, Subject(...))
 
-Each call is journaled before it is sent, and its reply after; nobody's secret is in the journal.  What goes wrong is one of two
-things, told to the adapter's generator: `NotSent` (no address, refused, no connection: nothing happened) or `Silence` (anything
+Each call is journaled before it is sent, and its reply after; nobody's secret is in the journal.  A call that a transaction decides
+to make can be journaled by that transaction:
+
+    first = wire.ready(exchange, about, root_id)        # inside: the adapter makes and signs its first call
+    wire.keep(tx, [first])                              # inside: it is in the journal if the decision is
+    outcome = await wire.send(first)                    # after the commit
+
+What goes wrong is one of two things, told to the adapter's generator: `NotSent` (no address, refused, no connection: nothing happened) or `Silence` (anything
 after the first byte may have left: it may have happened).  A pooled connection that the channel had closed counts as silence: we
 cannot prove that it had not read.
 """
@@ -13,8 +19,9 @@ import logging
 import re
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import aiohttp
@@ -34,7 +41,7 @@ T = TypeVar("T")
 log = logging.getLogger("guilder.wire")
 
 CONNECT_S = 3.0
-NOTE_S = 0.02  # what was heard waits so long for company
+NOTE_S = 0.1  # what was heard waits so long for company
 KEPT_BODY = 65_536  # bytes of a body that the journal keeps
 _HEADERS = frozenset(
     {"content-type", "request-id", "wechatpay-serial", "wechatpay-timestamp", "date", "content-length"}
@@ -74,6 +81,28 @@ class Message(msgspec.Struct, frozen=True):
     root_id: UUID | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Ready(Generic[T]):
+    """An exchange whose first call is made and not yet sent.  Without one (nothing is to be sent) it has its outcome."""
+
+    exchange: Exchange[T]
+    about: About
+    exchange_id: UUID
+    call: HttpCall | None
+    out: Message | None = None
+    outcome: T | None = None
+
+
+def ready(exchange: Exchange[T], about: About, root_id: UUID) -> Ready[T]:
+    """Have the adapter make its first call."""
+    exchange_id = ids.new_id()
+    try:
+        call = next(exchange)
+    except StopIteration as stop:
+        return Ready(exchange, about, exchange_id, None, outcome=stop.value)
+    return Ready(exchange, about, exchange_id, call, _out(about, exchange_id, call, root_id))
+
+
 class Wire:
     """Calls to channels from one process, for one environment."""
 
@@ -96,19 +125,33 @@ class Wire:
 
     async def carry_out(self, exchange: Exchange[T], about: About) -> T:
         """Drive `exchange` to its end.  Raises only what the adapter raises."""
+        first = ready(exchange, about, context.current().root_id)
+        if first.out is not None:
+            await self._journaled(first.out)
+        return await self.send(first)
+
+    async def send(self, first: Ready[T]) -> T:
+        """Drive an exchange whose first call is in the journal to its end."""
         db.outside()
-        exchange_id = ids.new_id()
+        exchange, about, call = first.exchange, first.about, first.call
+        if call is None:
+            return first.outcome  # pyrefly: ignore[bad-return]
         try:
-            call = next(exchange)
             while True:
                 try:
-                    reply = await self._call(call, about, exchange_id)
+                    reply = await self._call(call, about, first.exchange_id)
                 except (NotSent, Silence) as fault:
                     call = exchange.throw(fault)
                 else:
                     call = exchange.send(reply)
+                await self._journaled(_out(about, first.exchange_id, call, context.current().root_id))
         except StopIteration as stop:
             return stop.value
+
+    async def _journaled(self, out: Message) -> None:
+        db.outside()
+        self._keep_notes()
+        await self._journal.submit(out, out.about.book_id)
 
     def hear(self, about: About, headers: Mapping[str, str], body: bytes, outcome: str) -> None:
         """Journal a callback; what it says is stored already, this keeps its bytes."""
@@ -119,13 +162,6 @@ class Wire:
         self._note(message)
 
     async def _call(self, call: HttpCall, about: About, exchange_id: UUID) -> HttpReply:
-        root = context.current().root_id
-        self._keep_notes()
-        await self._journal.submit(
-            Message(about, exchange_id, "out", clock.now(), call.method, _SIGN.sub(r"\1[removed]", call.url), None,
-                    _kept_headers(call.headers), without_persons(call.body), None, None, root),
-            about.book_id,
-        )  # fmt: skip
         started = time.monotonic()
         reply, outcome, fault = None, "reply", None
         try:
@@ -139,7 +175,7 @@ class Wire:
         self._note(
             Message(about, exchange_id, "in", clock.now(), None, None, reply.status if reply else None,
                     _kept_headers(reply.headers) if reply else None, without_persons(reply.body) if reply else str(fault).encode(),
-                    outcome, round(took * 1000), root)
+                    outcome, round(took * 1000), context.current().root_id)
         )  # fmt: skip
         if fault is not None:
             log.warning("%s %s: %s: %s", about.channel, about.op, outcome, fault)
@@ -206,8 +242,20 @@ class Wire:
         return self._session
 
 
+def keep(tx: Tx, firsts: Sequence[Ready[Any]]) -> None:
+    """Journal these first calls with the transaction that decides to make them."""
+    _write(tx, [first.out for first in firsts if first.out is not None])
+
+
 async def write_messages(tx: Tx, messages: list[Message]) -> Sequence[None]:
     """The journal lane's work: one insert for the whole batch."""
+    _write(tx, messages)
+    return [None] * len(messages)
+
+
+def _write(tx: Tx, messages: Sequence[Message]) -> None:
+    if not messages:
+        return
     tx.write(
         Q.insert_wire_messages,
         [
@@ -216,7 +264,13 @@ async def write_messages(tx: Tx, messages: list[Message]) -> Sequence[None]:
             for m in messages
         ],
     )  # fmt: skip
-    return [None] * len(messages)
+
+
+def _out(about: About, exchange_id: UUID, call: HttpCall, root_id: UUID) -> Message:
+    return Message(
+        about, exchange_id, "out", clock.now(), call.method, _SIGN.sub(r"\1[removed]", call.url), None,
+        _kept_headers(call.headers), without_persons(call.body), None, None, root_id,
+    )  # fmt: skip
 
 
 def _kept_headers(headers: Mapping[str, str]) -> str:
