@@ -129,7 +129,7 @@ async def read(s: Settings) -> list[Table]:
 def sources() -> dict[str, str]:
     """The SQL file of each schema, by the schema's name."""
     made = {package.split(".")[-1]: (package, "schema.sql") for package in domains.SCHEMAS}
-    made["control"] = ("guilder.merchants", "control.sql")
+    made |= {"control": ("guilder.merchants", "control.sql"), "people": ("guilder.people", "schema.sql")}
     return {schema: files(package).joinpath(name).read_text("utf-8") for schema, (package, name) in made.items()}
 
 

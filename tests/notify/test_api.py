@@ -34,6 +34,7 @@ class Principal:
     env: Env
     book_id: UUID
     scopes: frozenset[str] = SCOPES
+    names_account: bool = False
 
 
 @dataclass

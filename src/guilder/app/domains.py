@@ -23,7 +23,7 @@ SCHEMAS = (
     "guilder.platform", "guilder.ledger", "guilder.merchants", "guilder.payments",
     "guilder.reconciliation", "guilder.notify", "guilder.cashier",
 )  # fmt: skip
-CONTROL = (("guilder.platform", "schema.sql"), ("guilder.merchants", "control.sql"))
+CONTROL = (("guilder.platform", "schema.sql"), ("guilder.merchants", "control.sql"), ("guilder.people", "schema.sql"))
 
 ROUTES: tuple[Route, ...] = (
     *api_intents.ROUTES, *api_refunds.ROUTES, *api_balance.ROUTES, *merchants_api.ROUTES, *api_methods.ROUTES, *cashier.ROUTES, *notify.ROUTES,

@@ -16,6 +16,7 @@ from guilder.app import domains, environments
 from guilder.app.environments import World
 from guilder.merchants.principal import Principal, authenticate
 from guilder.payments import callbacks
+from guilder.people import principal as people
 from guilder.platform import idempotency, runtime, settings, telemetry
 from guilder.platform.once import context_of
 from guilder.platform.settings import Settings
@@ -33,7 +34,10 @@ def api(world: World) -> Starlette:
     """The API with its reference, the channels' callbacks and the health page."""
 
     async def who(headers: Mapping[str, str]) -> Principal:
-        return await authenticate(world.envs, api_key(headers))
+        key = api_key(headers)
+        if key.partition("_")[0] in people.PREFIXES:
+            return await people.authenticate(world.envs, key, headers)
+        return await authenticate(world.envs, key)
 
     def observe(call: Call, name: str, status: int, seconds: float) -> None:
         telemetry.REQUESTS.labels(name, str(status)).observe(seconds)

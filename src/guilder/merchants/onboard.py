@@ -6,6 +6,7 @@ from guilder.core import ids
 from guilder.core.errors import Invalid, NotFound
 from guilder.merchants.keys import audit
 from guilder.platform.db import Database, Row, Tx
+from guilder.platform.environment import Env
 from guilder.platform.sql import load
 
 Q = load(__package__)
@@ -35,6 +36,15 @@ async def set_fee(tx: Tx, merchant_id: UUID, bps: int) -> None:
         raise NotFound("No such merchant.")
     await tx.run(Q.set_fee, merchant_id, bps)
     await audit(tx, "merchant.fee_set", ids.show("acct", merchant_id), {"was_bps": was, "bps": bps})
+
+
+async def find(env: Env, id: UUID) -> Row | None:
+    """A merchant, as known since the last change."""
+
+    async def load() -> Row | None:
+        return await env.control.row(Q.find_merchant, id)
+
+    return await env.cache.get(("merchant", id), load)
 
 
 async def everybody(control: Database) -> list[Row]:

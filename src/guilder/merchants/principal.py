@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from guilder.core import clock
+from guilder.core import clock, ids
 from guilder.core.errors import Unauthenticated
 from guilder.merchants import keys
 from guilder.platform.environment import Env
@@ -34,6 +34,11 @@ class Principal:
     business_line: str
     late_success: str
     expires_at: datetime | None
+    actor: str  # 'key_…', 'usr_…', 'svc_…': who answers for what is done
+    own: Container[str] = (
+        frozenset()
+    )  # what is allowed with what the caller made, beside `scopes`, which is with everything here
+    person_id: UUID | None = None  # of a person or a service account
 
     @property
     def book_id(self) -> UUID:
@@ -43,9 +48,14 @@ class Principal:
     def livemode(self) -> bool:
         return self.env.livemode
 
+    @property
+    def names_account(self) -> bool:
+        """Whether the caller says in a header whose book it is about.  A key belongs to one merchant."""
+        return self.person_id is not None
+
 
 async def authenticate(envs: Mapping[str, Env], key: str) -> Principal:
-    """The caller behind `key`.  Raises Unauthenticated; the message never repeats more than the key's ends."""
+    """The caller behind an API key.  Raises Unauthenticated; the message never repeats more than the key's ends."""
     parts = key.split("_", 2)
     if len(parts) != 3 or parts[0] not in keys.KINDS:
         raise Unauthenticated(f"Invalid API key provided: {_hint(key)}. Keys look like sk_test_… or sk_live_….")
@@ -62,7 +72,7 @@ async def authenticate(envs: Mapping[str, Env], key: str) -> Principal:
             return None
         return Principal(
             env, row["merchant_id"], row["id"], row["kind"], _scopes(row["scopes"]), row["name"], row["business_line"],
-            row["late_success"], row["expires_at"],
+            row["late_success"], row["expires_at"], ids.show("key", row["id"]),
         )  # fmt: skip
 
     found = await env.cache.get(("key", hashed), look_up)

@@ -6,6 +6,9 @@ SELECT k.id, k.merchant_id, k.env, k.kind, k.scopes, k.expires_at, m.name, m.bus
 -- name: find_merchant_by_book_code
 SELECT id, name, business_line, late_success FROM control.merchant WHERE book_code = $1
 
+-- name: find_merchant
+SELECT id, name, business_line, late_success FROM control.merchant WHERE id = $1
+
 -- name: revision
 SELECT n FROM control.revision
 

@@ -22,7 +22,8 @@ class Context(msgspec.Struct, frozen=True):
     traceparent: str = ""  # W3C, as the caller sent it
     business_line: str = ""
     book_id: UUID | None = None
-    actor: str = ""  # 'key:…', 'payer', 'channel:wechatpay', 'job:ask'
+    actor: str = ""  # 'key_…', 'usr_…', 'payer', 'channel:wechatpay', 'job:ask'
+    place: str = ""  # the network address that it came from
     env: str = ""
 
 

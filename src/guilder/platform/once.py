@@ -35,7 +35,7 @@ def context_of(call: Call) -> Context:
     about = context.carry_on(
         UUID(hex=call.traceparent[3:35]) if call.traceparent else ids.new_id(),  # the caller's trace is the chain of work
         request_id=call.request_id, idempotency_key=call.idempotency_key or "", traceparent=call.traceparent or "",
-        business_line=who.business_line, book_id=who.book_id, actor=ids.show("key", who.key_id), env=who.env.name,
+        business_line=who.business_line, book_id=who.book_id, actor=who.actor, place=call.remote_ip, env=who.env.name,
     )  # fmt: skip
     context.enter(about)
     return about

@@ -121,6 +121,7 @@ class Shop:
     """Who holds a key."""
 
     scopes: frozenset[str]
+    names_account: bool = False
 
 
 @dataclass

@@ -151,8 +151,9 @@ class Api:
         route = operation.route
         if route.scope is not None:
             call.principal = await self._authenticate(call.headers)
-            if route.scope not in call.principal.scopes:
-                raise Forbidden(f"This key may not do this: it lacks the scope {route.scope}.")
+            call.only_own = route.scope not in call.principal.scopes
+            if call.only_own and not (route.own and route.scope in call.principal.own):
+                raise _forbidden(call, route.scope)
         call.read_headers()
         if self._begin is not None:
             self._begin(call)
@@ -227,6 +228,12 @@ def _call(scope: Scope) -> Call:
         remote_ip=client[0] if client else "",
         request_id=show("req", new_id()),
     )
+
+
+def _forbidden(call: Call, scope: str) -> Forbidden:
+    if call.principal.names_account:
+        return Forbidden(f"You may not do this here: none of your roles allows {scope}.")
+    return Forbidden(f"This key may not do this: it lacks the scope {scope}.")
 
 
 def _unrecognized(call: Call) -> NotFound:

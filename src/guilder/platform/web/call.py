@@ -21,10 +21,16 @@ _canonical = msgspec.json.Encoder(order="sorted")
 
 
 class Principal(Protocol):
-    """Whoever the key belongs to, as the application knows them; this layer only looks at the scopes."""
+    """Whoever the key belongs to, as the application knows them; this layer only looks at what they may do."""
 
     @property
     def scopes(self) -> Container[str]: ...
+
+    @property
+    def own(self) -> Container[str]: ...
+
+    @property
+    def names_account(self) -> bool: ...
 
 
 class Answer:
@@ -44,12 +50,12 @@ class Answer:
 class Call:
     """What a handler knows of its request beside the parameters.
 
-    `principal` is what `authenticate` returned.  `path` holds the ids of the path.  `on_expanded`, if a handler sets it, is
+    `principal` is what `authenticate` returned; `only_own`: it may do this with what is its own, and with nothing else.  `path` holds the ids of the path.  `on_expanded`, if a handler sets it, is
     awaited with the answer's final bytes before they go out, when `expand` changed them: who stored the answer stores it anew.
     """
 
     __slots__ = (
-        "_fingerprint", "_given", "expand", "headers", "idempotency_key", "method", "on_expanded", "path", "principal",
+        "_fingerprint", "_given", "expand", "headers", "idempotency_key", "method", "on_expanded", "only_own", "path", "principal",
         "remote_ip", "request_id", "target", "traceparent",
     )  # fmt: skip
 
@@ -63,6 +69,7 @@ class Call:
         self.request_id = request_id
         self.path: Mapping[str, str] = {}
         self.principal: Any = None
+        self.only_own = False  # the caller may do this with what is his own alone
         self.idempotency_key: str | None = None
         self.traceparent: str | None = None
         self.expand: tuple[str, ...] = ()
@@ -87,7 +94,7 @@ class Call:
         headers = self.headers
         if (version := headers.get("stripe-version")) and not _VERSION.fullmatch(version):
             raise Invalid(f"Invalid Stripe-Version. This server answers in {VERSION}.", code="api_version_invalid")
-        if "stripe-account" in headers:
+        if "stripe-account" in headers and not getattr(self.principal, "names_account", False):
             raise Invalid(
                 "The header Stripe-Account is refused: connected accounts are not supported. Use the account's own key.",
                 code="parameter_unsupported",

@@ -26,6 +26,7 @@ class Route:
     description: str
     tag: str
     prefixes: dict[str, str | None]
+    own: bool = False
 
     @property
     def operation_id(self) -> str:
@@ -43,11 +44,13 @@ def route(
     query: Any = None,
     summary: str = "",
     tag: str = "",
+    own: bool = False,
 ) -> Callable[[Handler], Route]:
     """Make a Route of `async def handler(call[, body | query]) -> answer | Answer`.
 
     `path` may tell an id's prefix: `/v1/payment_intents/{intent:pi}`.  `scope` is what the key must be allowed; None opens
-    the call to everybody, without a key.  `answer` is a msgspec Struct or Listing[Struct]; the docstring is the description.
+    the call to everybody, without a key.  `own`: whoever is allowed to with what is his own may call it, and the handler sees to that
+    (`call.only_own`).  `answer` is a msgspec Struct or Listing[Struct]; the docstring is the description.
     """
     must(method in ("GET", "POST", "DELETE"), f"{method} is no method of the dialect")
     must((method == "POST") or body is None, "only POST has a body; the others take their parameters in the query")
@@ -58,7 +61,7 @@ def route(
         title = summary or text.partition(".")[0] or str(getattr(handler, "__name__", "")).replace("_", " ")
         prefixes = {name: prefix or None for name, prefix in _ID.findall(path)}
         bare = _ID.sub(r"{\1}", path)
-        return Route(method, bare, handler, scope, body, query, answer, title, text, tag or _tag(bare), prefixes)
+        return Route(method, bare, handler, scope, body, query, answer, title, text, tag or _tag(bare), prefixes, own)
 
     return make
 

@@ -1,0 +1,109 @@
+-- Who works here: people and service accounts, how they prove who they are, and what they may do.  In the control database.
+CREATE SCHEMA people;
+
+CREATE TABLE people.person (
+    id          uuid        PRIMARY KEY,      -- 'usr_…'
+    email       text        NOT NULL CHECK (email = lower(email)),
+    name        text        NOT NULL DEFAULT '',
+    password    text,                         -- argon2id; NULL: signs in by an identity only
+    totp        bytea,                        -- sealed; NULL: none
+    totp_step   bigint      NOT NULL DEFAULT 0, -- the last time step whose code was used: no code is used twice
+    disabled_at timestamptz,
+    created_at  timestamptz NOT NULL DEFAULT now()
+);
+CREATE UNIQUE INDEX person_email ON people.person (email);
+
+-- Something that acts by itself: a job of the company's, a script.  It has keys and no password.
+CREATE TABLE people.service (
+    id          uuid        PRIMARY KEY,      -- 'svc_…'
+    name        text        NOT NULL,
+    disabled_at timestamptz,
+    created_at  timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE people.role (
+    name        text        PRIMARY KEY,
+    permissions text[]      NOT NULL,
+    built_in    boolean     NOT NULL DEFAULT false,
+    description text        NOT NULL DEFAULT ''
+);
+
+-- Who has which role, and where it reaches.
+CREATE TABLE people.grant (
+    id          uuid        PRIMARY KEY,      -- 'gra_…'
+    person_id   uuid        REFERENCES people.person,
+    service_id  uuid        REFERENCES people.service,
+    role        text        NOT NULL REFERENCES people.role,
+    at          text        NOT NULL CHECK (at IN ('platform', 'merchant', 'store', 'own')),
+    merchant_id uuid        REFERENCES control.merchant,
+    given_by    text        NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    CHECK ((person_id IS NULL) <> (service_id IS NULL)),
+    CHECK ((at = 'platform' AND merchant_id IS NULL) OR at = 'own' OR merchant_id IS NOT NULL)
+);
+CREATE UNIQUE INDEX grant_once ON people.grant (coalesce(person_id, service_id), role, at, coalesce(merchant_id, '00000000-0000-0000-0000-000000000000'));
+
+-- Somebody who has signed in.  The token is a random key of 190 bits: SHA-256 is hash enough.
+CREATE TABLE people.session (
+    id           uuid        PRIMARY KEY,     -- 'ses_…'
+    person_id    uuid        NOT NULL REFERENCES people.person,
+    hash         bytea       NOT NULL UNIQUE,
+    ip           text        NOT NULL DEFAULT '',
+    agent        text        NOT NULL DEFAULT '',
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    last_seen_at timestamptz NOT NULL DEFAULT now(), -- by the minute
+    expires_at   timestamptz NOT NULL,
+    revoked_at   timestamptz
+);
+CREATE INDEX session_person ON people.session (person_id);
+
+CREATE TABLE people.service_key (
+    id         uuid        PRIMARY KEY,       -- 'svk_…'
+    service_id uuid        NOT NULL REFERENCES people.service,
+    hash       bytea       NOT NULL UNIQUE,
+    last4      text        NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    expires_at timestamptz,
+    revoked_at timestamptz
+);
+CREATE INDEX service_key_service ON people.service_key (service_id);
+
+-- Whatever these say holds in every process within a second.
+CREATE TRIGGER bump AFTER INSERT OR UPDATE OR DELETE ON people.role FOR EACH STATEMENT EXECUTE FUNCTION control.bump();
+CREATE TRIGGER bump AFTER INSERT OR UPDATE OR DELETE ON people.grant FOR EACH STATEMENT EXECUTE FUNCTION control.bump();
+CREATE TRIGGER bump AFTER UPDATE OF disabled_at OR DELETE ON people.person FOR EACH STATEMENT EXECUTE FUNCTION control.bump();
+CREATE TRIGGER bump AFTER UPDATE OF disabled_at OR DELETE ON people.service FOR EACH STATEMENT EXECUTE FUNCTION control.bump();
+CREATE TRIGGER bump AFTER UPDATE OF revoked_at OR DELETE ON people.session FOR EACH STATEMENT EXECUTE FUNCTION control.bump();
+CREATE TRIGGER bump AFTER UPDATE OF revoked_at, expires_at OR DELETE ON people.service_key FOR EACH STATEMENT EXECUTE FUNCTION control.bump();
+
+INSERT INTO people.role (name, built_in, description, permissions) VALUES
+    ('operator', true, 'runs the platform: people, merchants, contracts, keys; moves no money', ARRAY[
+        'people:read', 'people:write', 'merchants:read', 'merchants:write', 'channels:read', 'channels:write', 'keys:read', 'keys:write',
+        'webhooks:read', 'webhooks:write', 'events:read', 'payments:read', 'refunds:read', 'checkout:read', 'customers:read', 'ledger:read',
+        'approvals:read', 'approvals:write', 'approvals:decide', 'cases:read', 'cases:write', 'audit:read']),
+    ('finance', true, 'the books: journals, refunds, cases of money', ARRAY[
+        'payments:read', 'refunds:read', 'refunds:write', 'checkout:read', 'events:read', 'ledger:read', 'ledger:write', 'merchants:read',
+        'channels:read', 'approvals:read', 'approvals:decide', 'cases:read', 'cases:write']),
+    ('risk', true, 'looks at payments and payers, stops what is wrong', ARRAY[
+        'payments:read', 'payments:write', 'refunds:read', 'checkout:read', 'customers:read', 'events:read', 'merchants:read',
+        'approvals:read', 'approvals:decide', 'cases:read', 'cases:write']),
+    ('developer', true, 'connects a business: payments, webhooks, keys; not the books', ARRAY[
+        'payments:read', 'payments:write', 'refunds:read', 'checkout:read', 'checkout:write', 'customers:read', 'events:read',
+        'webhooks:read', 'webhooks:write', 'keys:read', 'keys:write', 'channels:read', 'merchants:read']),
+    ('auditor', true, 'reads everything, changes nothing', ARRAY[
+        'payments:read', 'refunds:read', 'checkout:read', 'customers:read', 'events:read', 'webhooks:read', 'ledger:read', 'people:read',
+        'merchants:read', 'channels:read', 'keys:read', 'approvals:read', 'cases:read', 'audit:read']),
+    ('merchant_owner', true, 'everything of one merchant', ARRAY[
+        'payments:read', 'payments:write', 'refunds:read', 'refunds:write', 'checkout:read', 'checkout:write', 'customers:read',
+        'customers:write', 'customers:erase', 'events:read', 'webhooks:read', 'webhooks:write', 'ledger:read', 'ledger:write', 'people:read',
+        'people:write', 'merchants:read', 'channels:read', 'channels:write', 'keys:read', 'keys:write', 'keys:reveal', 'approvals:read',
+        'approvals:write', 'approvals:decide', 'cases:read', 'cases:write', 'audit:read']),
+    ('merchant_staff', true, 'the daily work of one merchant: payments, refunds, payers', ARRAY[
+        'payments:read', 'payments:write', 'refunds:read', 'refunds:write', 'checkout:read', 'checkout:write', 'customers:read',
+        'customers:write', 'events:read', 'approvals:read', 'cases:read', 'cases:write']),
+    ('read_only', true, 'looks at payments and books', ARRAY[
+        'payments:read', 'refunds:read', 'checkout:read', 'customers:read', 'events:read', 'ledger:read', 'approvals:read', 'cases:read']);
+
+GRANT USAGE ON SCHEMA people TO guilder_app;
+GRANT SELECT, INSERT, UPDATE ON people.person, people.service, people.session, people.service_key TO guilder_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON people.role, people.grant TO guilder_app;
