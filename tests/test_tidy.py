@@ -43,7 +43,7 @@ WITHOUT_BOOK = {  # tables whose primary key does not begin with book_id, and wh
 }
 WRITTEN_ONCE = {
     "ledger.journal", "ledger.transfer", "ledger.note", "ledger.refusal", "ledger.key", "ledger.standing", "ledger.seal", "ledger.closing",
-    "ledger.detached", "ledger.opening", "ledger.reserved", "payments.history", "platform.event", "platform.wire_message", "control.audit",
+    "ledger.detached", "ledger.opening", "ledger.reserved", "payments.history", "platform.event", "platform.wire_message", "platform.trail",
 }  # fmt: skip
 SQL_IN_PYTHON = {
     "platform/db.py": "the mark and BEGIN are part of the driver's conversation",
@@ -211,7 +211,7 @@ def _parameters(f: Function) -> list[ast.arg]:
 
 # --- domains and layers -----------------------------------------------------------------------------------------------------
 
-DOMAINS = ("cashier", "notify", "reconciliation", "payments", "people", "merchants", "ledger")
+DOMAINS = ("cashier", "notify", "oversight", "reconciliation", "payments", "people", "merchants", "ledger")
 RANKS = {"api": 6, "jobs": 6, "cli": 6, "store": 4, "events": 3, "present": 2, "model": 1, "states": 0}
 USE_CASE = 5
 

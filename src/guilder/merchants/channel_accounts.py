@@ -9,7 +9,7 @@ from guilder.channels import registry
 from guilder.channels.model import Channel, Info
 from guilder.core import ids
 from guilder.core.errors import Invalid
-from guilder.merchants.keys import audit
+from guilder.platform import trail
 from guilder.platform.db import Row, Tx
 from guilder.platform.environment import Env
 from guilder.platform.sql import load
@@ -62,7 +62,13 @@ async def add(
 
     async def note(tx: Tx) -> None:
         await tx.run(Q.bump_revision)
-        await audit(tx, "channel_account.added", ids.show("ca", id), {"channel": channel, "env": env.name})
+        trail.note(
+            tx,
+            "channel_account.added",
+            ids.show("ca", id),
+            book_id=book_id,
+            after={"channel": channel, "env": env.name},
+        )
 
     await env.db.transact(store)
     await env.control.transact(note)

@@ -43,18 +43,6 @@ END $$;
 CREATE TRIGGER bump AFTER INSERT OR UPDATE OR DELETE ON control.merchant FOR EACH STATEMENT EXECUTE FUNCTION control.bump();
 CREATE TRIGGER bump AFTER INSERT OR UPDATE OR DELETE ON control.api_key  FOR EACH STATEMENT EXECUTE FUNCTION control.bump();
 
--- Who did what to keys, merchants and channel accounts.  Written once.
-CREATE TABLE control.audit (
-    id      uuid        PRIMARY KEY,
-    at      timestamptz NOT NULL DEFAULT now(),
-    actor   text        NOT NULL,
-    action  text        NOT NULL,
-    subject text        NOT NULL,
-    details text        NOT NULL DEFAULT '{}'
-);
-CREATE TRIGGER written_once BEFORE UPDATE OR DELETE ON control.audit FOR EACH ROW EXECUTE FUNCTION platform.refuse_change();
-
 GRANT USAGE ON SCHEMA control TO guilder_app;
 GRANT SELECT, INSERT, UPDATE ON control.merchant, control.api_key TO guilder_app;
 GRANT SELECT, UPDATE ON control.revision TO guilder_app;
-GRANT SELECT, INSERT ON control.audit TO guilder_app;

@@ -13,11 +13,9 @@ import string
 from dataclasses import dataclass
 from uuid import UUID
 
-import msgspec
-
 from guilder.core import ids
 from guilder.core.errors import Invalid, NotFound
-from guilder.platform import context
+from guilder.platform import trail
 from guilder.platform.db import Database, Row, Tx
 from guilder.platform.sql import load
 
@@ -55,7 +53,8 @@ async def make(tx: Tx, merchant_id: UUID, env: str, kind: str, scopes: tuple[str
     secret = f"{kind}_{env}_" + "".join(secrets.choice(_ALPHABET) for _ in range(32))
     id = ids.new_id()
     await tx.run(Q.insert_key, id, merchant_id, env, kind, digest(secret), secret[-4:], list(granted), name)
-    await audit(tx, "key.made", ids.show("key", id), {"kind": kind, "env": env, "scopes": list(granted)})
+    made = {"kind": kind, "env": env, "scopes": list(granted)}
+    trail.note(tx, "key.made", ids.show("key", id), book_id=merchant_id, after=made)
     return Made(id, secret)
 
 
@@ -68,15 +67,17 @@ async def roll(tx: Tx, key_id: UUID, overlap_s: int = OVERLAP_S) -> Made:
     new = await make(tx, old["merchant_id"], old["env"], old["kind"], scopes, old["name"])
     if await tx.value(Q.expire_key, key_id, overlap_s, new.id) is None:
         raise NotFound("This key is revoked or was rolled before; roll the newer one.")
-    await audit(tx, "key.rolled", ids.show("key", key_id), {"by": ids.show("key", new.id), "overlap_s": overlap_s})
+    after = {"replaced_by": ids.show("key", new.id), "overlap_s": overlap_s}
+    trail.note(tx, "key.rolled", ids.show("key", key_id), book_id=old["merchant_id"], after=after)
     return new
 
 
 async def revoke(tx: Tx, key_id: UUID) -> None:
     """Refuse a key from now on.  Raises NotFound."""
-    if await tx.value(Q.revoke_key, key_id) is None:
+    merchant_id = await tx.value(Q.revoke_key, key_id)
+    if merchant_id is None:
         raise NotFound("No such key, or it is revoked already.")
-    await audit(tx, "key.revoked", ids.show("key", key_id), {})
+    trail.note(tx, "key.revoked", ids.show("key", key_id), book_id=merchant_id)
 
 
 async def of_merchant(control: Database, merchant_id: UUID) -> list[Row]:
@@ -87,9 +88,3 @@ async def of_merchant(control: Database, merchant_id: UUID) -> list[Row]:
 async def revision(control: Database) -> int:
     """The number that moves with every change of what is shared."""
     return await control.value(Q.revision)
-
-
-async def audit(tx: Tx, action: str, subject: str, details: dict[str, object]) -> None:
-    """Note who did what."""
-    actor = context.current().actor or "operator"
-    await tx.run(Q.insert_audit, ids.new_id(), actor, action, subject, msgspec.json.encode(details).decode())

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from guilder.core import ids
 from guilder.core.errors import Invalid, NotFound
-from guilder.merchants.keys import audit
+from guilder.platform import trail
 from guilder.platform.db import Database, Row, Tx
 from guilder.platform.environment import Env
 from guilder.platform.sql import load
@@ -22,7 +22,7 @@ async def onboard(
     """
     id = ids.new_id()
     await tx.run(Q.insert_merchant, id, ids.book_code(id), name, country, business_line, late_success)
-    await audit(tx, "merchant.onboarded", ids.show("acct", id), {"name": name})
+    trail.note(tx, "merchant.onboarded", ids.show("acct", id), book_id=id, after={"name": name})
     return id
 
 
@@ -35,7 +35,8 @@ async def set_fee(tx: Tx, merchant_id: UUID, bps: int) -> None:
     if was is None:
         raise NotFound("No such merchant.")
     await tx.run(Q.set_fee, merchant_id, bps)
-    await audit(tx, "merchant.fee_set", ids.show("acct", merchant_id), {"was_bps": was, "bps": bps})
+    shown = ids.show("acct", merchant_id)
+    trail.note(tx, "merchant.fee_set", shown, book_id=merchant_id, before={"fee_bps": was}, after={"fee_bps": bps})
 
 
 async def find(env: Env, id: UUID) -> Row | None:

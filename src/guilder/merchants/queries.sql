@@ -34,10 +34,7 @@ UPDATE control.api_key SET expires_at = now() + make_interval(secs => $2), repla
 RETURNING id
 
 -- name: revoke_key
-UPDATE control.api_key SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL RETURNING id
-
--- name: insert_audit
-INSERT INTO control.audit (id, actor, action, subject, details) VALUES ($1, $2, $3, $4, $5)
+UPDATE control.api_key SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL RETURNING merchant_id
 
 -- name: insert_channel_account
 INSERT INTO merchants.channel_account (book_id, id, channel, name, funds, public, sealed) VALUES ($1, $2, $3, $4, $5, $6, $7)

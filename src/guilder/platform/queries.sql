@@ -135,6 +135,10 @@ SELECT count(*), coalesce(extract(epoch FROM now() - min(run_at)), 0)::float8 AS
 -- name: insert_wire_messages
 INSERT INTO platform.wire_message SELECT * FROM unnest($1::platform.wire_message[])
 
+-- name: insert_trail
+INSERT INTO platform.trail (book_id, id, at, actor, place, action, subject, before, after, why, request_id, root_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+
 -- name: open_cases
 -- One case per subject and kind: evidence that comes again does not open it twice.
 INSERT INTO platform.case (book_id, id, kind, subject, summary, evidence, root_id)

@@ -40,6 +40,7 @@ INSERT INTO platform.retention (name, keep_days, least_days, reason) VALUES
     ('platform.commit_mark', 1, 1, 'a COMMIT whose answer was lost is looked up within seconds'),
     ('platform.event', 400, 90, 'what merchants were told: a year and a month, for who asks late'),
     ('platform.job', 30, 1, 'what was done, and how often it was tried'),
+    ('platform.trail', NULL, NULL, 'who did what'),
     ('platform.wire_message', 400, 90, 'evidence of what was said between channels and us: a year and a month, as long as disputes last');
 
 CREATE FUNCTION platform.kept_days(name text) RETURNS integer LANGUAGE sql STABLE AS $$
@@ -178,6 +179,30 @@ CREATE TABLE platform.case (
     PRIMARY KEY (book_id, id),
     UNIQUE (subject, kind, book_id)
 );
+
+-- Who did what, when, from where, what was before and after, and why.  Written once, in the commit of what it tells.  In every database: what
+-- was done to money lies with the money, what was done to people, keys and contracts in the control database.
+CREATE TABLE platform.trail (
+    book_id    uuid        NOT NULL,            -- of the merchant whom it concerns; the platform's, if nobody's
+    id         uuid        NOT NULL,            -- 'tra_…'
+    at         timestamptz NOT NULL,
+    actor      text        NOT NULL,            -- 'usr_…', 'svc_…', 'key_…', 'operator', 'job:…'
+    place      text        NOT NULL DEFAULT '', -- the network address that it came from
+    action     text        NOT NULL,            -- 'key.made', 'refund.created'
+    subject    text        NOT NULL,            -- 're_…': whom or what it was done to
+    before     text,                            -- JSON: what changed, as it was
+    after      text,                            -- JSON: and as it is
+    why        text        NOT NULL DEFAULT '',
+    request_id text        NOT NULL DEFAULT '',
+    root_id    uuid        NOT NULL,
+    tx         xid8        NOT NULL DEFAULT pg_current_xact_id(), -- in this order it is sealed
+    PRIMARY KEY (book_id, id)
+);
+CREATE INDEX trail_subject ON platform.trail (subject, book_id);
+CREATE INDEX trail_actor ON platform.trail (actor, id);
+CREATE INDEX trail_tx ON platform.trail (tx, id);
+CREATE TRIGGER written_once BEFORE UPDATE OR DELETE ON platform.trail
+   FOR EACH ROW EXECUTE FUNCTION platform.refuse_change();
 
 -- Counters: what limits and velocities count.  See platform/counters.py.  One row each: whoever adds to it or takes from it holds this
 -- row until he commits.
@@ -432,7 +457,7 @@ REVOKE ALL ON FUNCTION platform.add_partition, platform.grow, platform.drop_expi
 GRANT EXECUTE ON FUNCTION platform.grow, platform.drop_expired TO guilder_app;
 GRANT SELECT, INSERT, DELETE ON platform.commit_mark TO guilder_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON platform.runner, platform.answer, platform.outbox, platform.job TO guilder_app;
-GRANT SELECT, INSERT ON platform.event, platform.wire_message TO guilder_app;
+GRANT SELECT, INSERT ON platform.event, platform.wire_message, platform.trail TO guilder_app;
 GRANT SELECT, INSERT, UPDATE ON platform.case TO guilder_app;
 GRANT SELECT, INSERT, DELETE ON platform.counter, platform.take, platform.tally TO guilder_app;
 GRANT UPDATE (window_s, crowded, forget_at) ON platform.counter TO guilder_app;
