@@ -43,6 +43,22 @@ CREATE TABLE people.grant (
 );
 CREATE UNIQUE INDEX grant_once ON people.grant (coalesce(person_id, service_id), role, at, coalesce(merchant_id, '00000000-0000-0000-0000-000000000000'));
 
+-- Somebody who is asked to join, with the role that waits for him.
+CREATE TABLE people.invitation (
+    id          uuid        PRIMARY KEY,      -- 'inv_…'
+    email       text        NOT NULL CHECK (email = lower(email)),
+    hash        bytea       NOT NULL UNIQUE,  -- of the token in the link
+    role        text        NOT NULL REFERENCES people.role,
+    at          text        NOT NULL CHECK (at IN ('platform', 'merchant', 'store', 'own')),
+    merchant_id uuid        REFERENCES control.merchant,
+    given_by    text        NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    expires_at  timestamptz NOT NULL,
+    accepted_at timestamptz,
+    revoked_at  timestamptz
+);
+CREATE INDEX invitation_email ON people.invitation (email);
+
 -- Somebody who has signed in.  The token is a random key of 190 bits: SHA-256 is hash enough.
 CREATE TABLE people.session (
     id           uuid        PRIMARY KEY,     -- 'ses_…'
@@ -105,5 +121,5 @@ INSERT INTO people.role (name, built_in, description, permissions) VALUES
         'payments:read', 'refunds:read', 'checkout:read', 'customers:read', 'events:read', 'ledger:read', 'approvals:read', 'cases:read']);
 
 GRANT USAGE ON SCHEMA people TO guilder_app;
-GRANT SELECT, INSERT, UPDATE ON people.person, people.service, people.session, people.service_key TO guilder_app;
+GRANT SELECT, INSERT, UPDATE ON people.person, people.service, people.invitation, people.session, people.service_key TO guilder_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON people.role, people.grant TO guilder_app;
