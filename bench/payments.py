@@ -12,7 +12,8 @@ webhook and has verified it.  Simulators, shop and source of traffic run on the 
                         fsync per batch: that alone, on every core, in batches of the mean size seen, over payments_per_s
     pss_mb              memory of everything `up` runs (simulators and PostgreSQL too), after the load
     rows_before         payments in the tables before the first measured loop
-    audit_percent       share of the machine that the auditor took in that loop, at most: its time, waits included, over that of all cores
+    audit_percent       share of the machine that the auditor took in that loop: with --profile what PostgreSQL spent in its statements;
+                        without, its time, waits for a busy machine included, over that of all cores: more than it took
     late_p99_ms         how late the source of traffic itself was in that loop; it is part of the times above
     one_call_per_s      the most when the shop creates with confirm=true instead, in one call
 """
@@ -75,7 +76,12 @@ def run(args: argparse.Namespace, stage: Stage, profile: Profile | None) -> int:
         Plan(seconds=closed_s, callers=callers, warm_s=warm_s, calls="one"),
     )
     rate = args.rate or 0.8 * best.played.rate
-    paced = stage.play(f"open loop at {rate:.0f}/s", Plan(seconds=open_s, rate=rate, warm_s=warm_s))
+    pace, plan = f"open loop at {rate:.0f}/s", Plan(seconds=open_s, rate=rate, warm_s=warm_s)
+    if profile is not None:
+        paced, audit = profile.audited(stage, pace, plan)
+    else:
+        paced = stage.play(pace, plan)
+        audit = paced.audit
     say("measuring what nobody can avoid …")
     pss_mb = stage.cast.pss_mb(without=("shop", "traffic"))
     batch = max(1, round(best.batch))
@@ -94,7 +100,7 @@ def run(args: argparse.Namespace, stage: Stage, profile: Profile | None) -> int:
         "offered_per_s": round(rate, 1),
         "unavoidable_per_s": round(alone, 1),
         "late_p99_ms": percentile(paced.played.late_ms, 99),
-        "audit_percent": round(paced.audit * 100, 2),
+        "audit_percent": round(audit * 100, 2),
         "batch": batch,
         "merchants": args.merchants,
         "cpu_ms": {name: round(ms, 3) for name, ms in paced.cpu_ms.items()},

@@ -27,8 +27,15 @@ def _id(kind: str) -> str:
     return f"({COMMON} || '7' || {kind} || '8000' || lpad(to_hex(g), 12, '0'))::uuid"
 
 
-INTENT, ATTEMPT, CHARGE, JOURNAL, ROOT = (_id(f"'00{n}'") for n in range(5))
+INTENT, ATTEMPT, CHARGE, ROOT = (_id(f"'00{n}'") for n in range(4))
+BATCH = 100  # journals that were posted at once: ids of one millisecond
+JOURNAL = (
+    f"(lpad(to_hex({{first_ms}} + g / {BATCH} * {BATCH}), 12, '0') || '70048000' || lpad(to_hex(g), 12, '0'))::uuid"
+)
 KEY = f"'0' || {COMMON} || lpad(to_hex(g), 19, '0')"
+# core.ids.text of an attempt: 26 characters, five bits each, two zeros before them.
+SHOWN = f"""(SELECT string_agg(substr('{ids.ALPHABET}', substring(its from 5 * c + 1 for 5)::bit(5)::int + 1, 1), '' ORDER BY c)
+               FROM (SELECT B'00' || ('x' || replace({ATTEMPT}::text, '-', ''))::bit(128) AS its) AS b, generate_series(0, {ids.LENGTH - 1}) AS c)"""
 ALL = "generate_series({first}, {last}) AS g"
 FILLS = f"""
 INSERT INTO payments.intent (book_id, id, version, status, amount, currency, method_type, types, attempt_id, charge_id, extra, late_success,
@@ -46,17 +53,18 @@ SELECT '{{book}}', {CHARGE}, {INTENT}, {ATTEMPT}, '{{contract}}', 'wechat_pay', 
 INSERT INTO payments.history
 SELECT '{{book}}', {_id("'01' || n")}, {INTENT}, 'intent', NULL, 'succeeded', 'api', {ROOT}, '{{at}}' FROM {ALL}, generate_series(1, 6) AS n;
 INSERT INTO platform.event (book_id, id, type, object_id, object_version, data, root_id, created_at)
-SELECT '{{book}}', {_id("'02' || n")}, 'payment_intent.succeeded', {INTENT}, n, repeat('payment_intent', 30), {ROOT}, '{{at}}'
-  FROM {ALL}, generate_series(1, 4) AS n;
+SELECT '{{book}}', {_id("'02' || n")}, type, CASE WHEN n < 4 THEN {INTENT} ELSE {CHARGE} END, version, repeat('payment_intent', 30), {ROOT}, '{{at}}'
+  FROM {ALL}, (VALUES (1, 1, 'payment_intent.created'), (2, 2, 'payment_intent.requires_action'), (3, 3, 'payment_intent.succeeded'),
+                      (4, 1, 'charge.succeeded')) AS said (n, version, type);
 INSERT INTO platform.answer (book_id, key, fingerprint, state, runner, lease_until, status, body, request_id, created_at)
 SELECT '{{book}}', n || {KEY}, sha256(''), 'done', '{{book}}', '{{at}}', 200, repeat('payment_intent', 30)::bytea, 'req', '{{at}}'
   FROM {ALL}, generate_series(1, 2) AS n;
 INSERT INTO ledger.posting (books, heads, journals, keys, transfers, refusals, notes, decisions)
 SELECT ARRAY['{{book}}'::uuid], ARRAY[(array_agg({JOURNAL} ORDER BY g DESC))[1]],
-       array_agg(ROW('{{book}}', {JOURNAL}, 'charge:' || {KEY}, 'charge', {ATTEMPT}, {ROOT}, '', '{{at}}', NULL)::ledger.journal),
-       array_agg(ROW('{{book}}', 'charge:' || {KEY}, {JOURNAL}, '{{digest}}', NULL)::ledger.key),
+       array_agg(ROW('{{book}}', {JOURNAL}, 'charge:' || {SHOWN}, 'charge', {ATTEMPT}, {ROOT}, '', '{{at}}', NULL)::ledger.journal),
+       array_agg(ROW('{{book}}', 'charge:' || {SHOWN}, {JOURNAL}, '{{digest}}', NULL)::ledger.key),
        array_agg(ROW('{{book}}', {JOURNAL}, 0, 'move', '{{debit}}', '{{credit}}', 'CNY', {UNITS}, NULL, NULL)::ledger.transfer), '{{{{}}}}', '{{{{}}}}', '{{{{}}}}'
-  FROM {ALL};
+  FROM {ALL} GROUP BY g / {BATCH} ORDER BY g / {BATCH};
 """
 
 

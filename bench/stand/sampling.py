@@ -56,6 +56,17 @@ class Profile:
         for group, members in groups.items():
             self._stacks[group] = sum((self._read(stage.cast.pid(name)) for name in members), Counter())
 
+    def audited(self, stage: Stage, name: str, plan: Plan) -> tuple[Act, float]:
+        """Play a plan; what share of the machine PostgreSQL spent in the auditor's statements meanwhile, planning included."""
+        ours = {q.name.removeprefix("guilder.") for a in domains.AUDITS for q in (a.query, a.subjects) if q is not None}
+        asyncio.run(_ask(self.state, "SELECT pg_stat_statements_reset()"))
+        begun = time.monotonic()
+        act = stage.play(name, plan)
+        took_s, names = time.monotonic() - begun, _names()
+        statements = asyncio.run(_ask(self.state, STATEMENTS))
+        spent_s = sum(r["spent"] for r in statements if _short(names, r["query"]) in ours) / 1000
+        return act, spent_s / took_s / (os.cpu_count() or 1)
+
     @staticmethod
     def _turn(stage: Stage, names: list[str]) -> None:
         for name in names:
