@@ -27,6 +27,7 @@ KINDS = {
 LISTS = {
     "payment_intents": "pi", "charges": "ch", "refunds": "re", "customers": "cus", "payment_methods": "pm", "sessions": "cs",
     "webhook_endpoints": "we", "events": "evt", "deliveries": "evt", "line_items": "li", "accounts": "la", "journals": "jl", "lines": "line", "balance_transactions": "txn",
+    "trail_entries": "tra",
 }  # fmt: skip
 # Calls that use their thing up: each gets a new one.
 FRESH: dict[str, tuple[str, str]] = {

@@ -23,6 +23,7 @@ OWN = {
     "GET /v1/webhook_endpoints/{endpoint}/deliveries", "POST /v1/ledger/accounts", "GET /v1/ledger/accounts",
     "GET /v1/ledger/accounts/{ledger_account}", "GET /v1/ledger/accounts/{ledger_account}/lines", "POST /v1/ledger/journals",
     "GET /v1/ledger/journals", "GET /v1/ledger/journals/{ledger_journal}",
+    "GET /v1/trail_entries",
 }  # fmt: skip
 
 

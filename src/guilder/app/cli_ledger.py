@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="The book: verify it, read it, close it, post to it.")
 out = Console(highlight=False, soft_wrap=True)
+wide = Console(highlight=False, soft_wrap=True, width=200)  # for tables of ids: nothing is cut
 EnvName = Annotated[str, typer.Option(help="The environment.")]
 BookId = Annotated[str, typer.Argument(help="The book: a merchant (acct_…), a channel account (ca_…), or platform.")]
 
@@ -52,6 +53,11 @@ def book(shown_id: str) -> UUID:
     if id is None:
         raise Invalid(f"{shown_id!r} is no book: say acct_…, ca_… or platform.")
     return id
+
+
+def whole(name: str) -> Column:
+    """A column of which nothing is cut."""
+    return Column(name, no_wrap=True, overflow="fold")
 
 
 def _number(name: str) -> Column:
@@ -193,7 +199,7 @@ def import_(
     from guilder.platform import context
 
     async def work(rt: "Env") -> list[tuple[str, str, str]]:
-        with context.use(context.mint(book_id=book(of), actor="cli", env=env)):
+        with context.use(context.mint(book_id=book(of), actor="operator", env=env)):
             journals = read(book(of), file)
             posted = await (try_out if dry_run else take_in)(rt.db, journals)
         return [

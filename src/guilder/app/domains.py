@@ -8,10 +8,11 @@ from guilder.merchants import api as merchants_api
 from guilder.merchants import events as merchants_events
 from guilder.notify import audits as notify_audits
 from guilder.notify import events as notify_events
+from guilder.oversight import api_trail
 from guilder.payments import api_balance, api_intents, api_methods, api_refunds, sweep
 from guilder.payments import audits as payments_audits
 from guilder.payments import events as payments_events
-from guilder.platform import audit, housekeeping
+from guilder.platform import audit, housekeeping, trail_seal
 from guilder.platform.audit import Audit
 from guilder.platform.jobs import Kind, Loop
 from guilder.platform.outbox import Subscription, Witness
@@ -28,6 +29,7 @@ CONTROL = (("guilder.platform", "schema.sql"), ("guilder.merchants", "control.sq
 ROUTES: tuple[Route, ...] = (
     *api_intents.ROUTES, *api_refunds.ROUTES, *api_balance.ROUTES, *merchants_api.ROUTES, *api_methods.ROUTES, *cashier.ROUTES, *notify.ROUTES,
     *ledger_api.ROUTES,
+    *api_trail.ROUTES,
 )  # fmt: skip
 RESOURCES: tuple[Resource, ...] = (
     *api_refunds.RESOURCES, *merchants_api.RESOURCES, *api_methods.RESOURCES, *cashier.RESOURCES,
@@ -37,7 +39,9 @@ WITNESSES: tuple[Witness, ...] = (*notify.WITNESSES,)
 AUDITS: tuple[Audit, ...] = (*audit.OWN, *ledger_audits.AUDITS, *payments_audits.AUDITS, *notify_audits.AUDITS)
 LOOPS: tuple[Loop, ...] = (
     *ledger_jobs.LOOPS, *sweep.LOOPS, *reconciliation_jobs.LOOPS, *notify.LOOPS, *housekeeping.LOOPS, *audit.loops(AUDITS),
+    *trail_seal.LOOPS,
 )  # fmt: skip
+CONTROL_LOOPS: tuple[Loop, ...] = trail_seal.CONTROL_LOOPS  # these run on the control database, which is no environment
 KINDS: tuple[Kind, ...] = reconciliation_jobs.KINDS
 EVENTS: dict[str, str] = {
     **payments_events.CATALOGUE,

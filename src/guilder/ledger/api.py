@@ -15,7 +15,7 @@ from guilder.ledger import present
 from guilder.ledger.chart import Account
 from guilder.ledger.history import attached, statement
 from guilder.ledger.model import MAX_TRANSFERS, OWN_KEY, Journal, Transfer, capture, hold, release
-from guilder.ledger.own import open_own
+from guilder.ledger.own import note, open_own
 from guilder.ledger.posting import post
 from guilder.ledger.present import LedgerAccount, LedgerJournal, Posting, StatementLine
 from guilder.platform import context
@@ -216,6 +216,7 @@ async def post_ledger_journals(call: Call, body: PostJournals) -> Answer:
 
     async def work(tx: Tx) -> Posting:
         posted = await post(tx, journals)
+        note(tx, call.principal.book_id, "ledger.posted", posted)
         return present.posting([j.key for j in body.journals], posted, livemode=call.principal.env.livemode)
 
     return await once(call, work)

@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from guilder.core import clock, ids
 from guilder.core.errors import Invalid
 from guilder.ledger.chart import Account
-from guilder.ledger.model import Journal, Posted
+from guilder.ledger.model import Code, Journal, Posted
 from guilder.ledger.posting import post
-from guilder.platform import context
+from guilder.platform import context, trail
 from guilder.platform.db import Database, Row, Tx, plan_freely
 from guilder.platform.sql import load
 
@@ -41,6 +41,10 @@ def end_of(period: str, zone: str) -> datetime:
 async def close_period(tx: Tx, book_id: UUID, until: datetime) -> Posted:
     """Close everything of a book that moved before `until`.  `dated_ahead` while the period is not over."""
     [posted] = await post(tx, [_decision(book_id, f"close:{until.timestamp():.0f}", "period_closed", book_id, until)])
+    if posted.code is Code.CREATED:
+        trail.note(
+            tx, "ledger.period_closed", ids.show("acct", book_id), book_id=book_id, after={"until": until.isoformat()}
+        )
     return posted
 
 
@@ -49,6 +53,8 @@ async def close_account(tx: Tx, book_id: UUID, account: Account, *, reopen: bool
     id = account.id(book_id)
     rule = "account_opened" if reopen else "account_closed"
     [posted] = await post(tx, [_decision(book_id, f"{rule}:{ids.text(ids.new_id())}", rule, id, clock.now())])
+    if posted.code is Code.CREATED:
+        trail.note(tx, f"ledger.{rule}", ids.show("la", id), book_id=book_id, after={"code": account.code})
     return posted
 
 

@@ -19,6 +19,7 @@ from guilder.core import ids
 from guilder.core.errors import Busy, NotFound, Rejected
 from guilder.ledger import seal
 from guilder.ledger.verify import Tell, verify
+from guilder.platform import trail
 from guilder.platform.db import Contended, Database, Tx, plan_freely
 from guilder.platform.sql import load
 
@@ -55,7 +56,9 @@ async def detach(db: Database, month: date, tell: Tell, *, patience_s: float = P
 
     async def work(tx: Tx) -> int:
         await plan_freely(tx)
-        return int(await tx.value(Q.detach, month))
+        books = int(await tx.value(Q.detach, month))
+        trail.note(tx, "ledger.month_detached", f"{month:%Y-%m}", after={"books": books})
+        return books
 
     return await _patiently(db, work, patience_s)
 
@@ -101,7 +104,10 @@ async def attach(db: Database, month: date) -> None:
 
     async def work(tx: Tx) -> str | None:
         await plan_freely(tx)
-        return await tx.value(Q.attach, month)
+        why = await tx.value(Q.attach, month)
+        if why is None:
+            trail.note(tx, "ledger.month_attached", f"{month:%Y-%m}")
+        return why
 
     why = await _patiently(db, work, PATIENCE_S)
     if why == "gone":

@@ -4,12 +4,15 @@ The chart's accounts are posted to by what they are for, payments, and by nobody
 its own.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 from uuid import UUID
 
 from guilder.core import ids
 from guilder.core.errors import Invalid
 from guilder.ledger.chart import Account
+from guilder.ledger.model import Code, Posted
+from guilder.platform import trail
 from guilder.platform.db import Row, Tx
 from guilder.platform.sql import load
 
@@ -33,3 +36,11 @@ async def open_own(
             param="code",
         )
     return row
+
+
+def note(tx: Tx, book_id: UUID, action: str, posted: Sequence[Posted]) -> None:
+    """One row of the trail for journals that a person or program had posted, however many; none if nothing moved."""
+    made = [p.journal_id for p in posted if p.code is Code.CREATED and p.journal_id is not None]
+    if made:
+        said = {"journals": len(made), "first": ids.show("jl", made[0]), "last": ids.show("jl", made[-1])}
+        trail.note(tx, action, ids.show("acct", book_id), book_id=book_id, after=said)

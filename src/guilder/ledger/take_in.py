@@ -20,6 +20,7 @@ from guilder.core.amount import is_asset
 from guilder.core.errors import Invalid
 from guilder.ledger.chart import Account
 from guilder.ledger.model import Journal, Posted, Transfer
+from guilder.ledger.own import note
 from guilder.ledger.posting import post
 from guilder.platform import context
 from guilder.platform.db import Database, Tx
@@ -101,7 +102,13 @@ async def take_in(db: Database, journals: list[Journal]) -> list[Posted]:
     """Post them, a thousand to a transaction; an answer for each.  What was posted before says exists: a file can be taken in again."""
     posted: list[Posted] = []
     for part in _parts(journals):
-        posted += await db.transact(lambda tx, part=part: post(tx, part))
+        posted += await db.transact(lambda tx, part=part: _post(tx, part))
+    return posted
+
+
+async def _post(tx: Tx, part: list[Journal]) -> list[Posted]:
+    posted = await post(tx, part)
+    note(tx, part[0].book_id, "ledger.imported", posted)
     return posted
 
 

@@ -19,13 +19,14 @@ from guilder.payments.life import Scene
 from guilder.payments.model import Attempt, BookKey, Changes, Intent
 from guilder.payments.present import Face
 from guilder.payments.states import CANCELABLE, OPEN_ATTEMPT, IntentStatus
-from guilder.platform import idempotency
+from guilder.platform import idempotency, trail
 from guilder.platform.context import Context
 from guilder.platform.db import Tx
 from guilder.platform.environment import Env, LaneSpec
 from guilder.platform.failpoints import reach
 from guilder.platform.idempotency import Asked, Claims, Fresh, Key, Reply, Resume
 from guilder.platform.once import refusal
+from guilder.platform.trail import Act
 
 CLOSE_LEASE_S = 20
 
@@ -68,6 +69,7 @@ async def begin_many(tx: Tx, asked: list[Asked[Cancel]]) -> Sequence[Closing | R
     changes, claims, at = Changes(), Claims(), clock.now()
     resumed: list[tuple[Key, Reply]] = []
     seen: dict[tuple[UUID, str], bytes] = {}
+    acts: list[Act] = []
     results: list[Closing | Reply | GuilderError] = []
     for a, f in zip(asked, found, strict=True):
         mine = isinstance(f, Resume) and (a.key.book_id, a.key.key) in taken
@@ -95,11 +97,20 @@ async def begin_many(tx: Tx, asked: list[Asked[Cancel]]) -> Sequence[Closing | R
             claims.answer(a.key, result)
         elif not mine:
             claims.claim(a.key, a.item.intent_id)
+        if intent is not None and not mine and (isinstance(result, Closing) or result.status == 200):
+            acts.append(_act(intent, a.item))
         results.append(result)
     claims.store(tx)
     await store.save(tx, changes)
+    trail.note_many(tx, acts)
     await idempotency.finish_many(tx, resumed)
     return results
+
+
+def _act(intent: Intent, wish: Cancel) -> Act:
+    """What the caller decided; where a try is open at a channel, the channel has the last word."""
+    after = {"status": intent.status.value}
+    return Act("payment_intent.canceled", ids.show("pi", intent.id), intent.book_id, None, after, wish.reason, wish.by)
 
 
 def _begin(scene: Scene, intent: Intent | None, attempts: dict[BookKey, Attempt], wish: Cancel) -> Closing | Reply:

@@ -22,13 +22,14 @@ from guilder.payments.model import Attempt, BookKey, Changes, Charge, Intent, Re
 from guilder.payments.present import Face
 from guilder.payments.record import refund_answer
 from guilder.payments.states import OPEN_REFUND, RefundState
-from guilder.platform import idempotency
+from guilder.platform import idempotency, trail
 from guilder.platform.context import Context
 from guilder.platform.db import Tx
 from guilder.platform.environment import Env, LaneSpec
 from guilder.platform.failpoints import reach
 from guilder.platform.idempotency import Asked, Claims, Fresh, Key, Reply, Resume
 from guilder.platform.once import refusal
+from guilder.platform.trail import Act
 
 ASK_LEASE_S = 20
 
@@ -73,6 +74,7 @@ async def begin_many(tx: Tx, asked: list[Asked[Wish]]) -> Sequence[Begun | Reply
             results.append(f)
     fold.claims.store(tx)
     await store.save(tx, fold.changes)
+    trail.note_many(tx, fold.acts)
     await tx.flush()
     reach("refund.idem_claimed", next((id for _, id in fold.changes.new_refunds), None))
     return results
@@ -87,6 +89,7 @@ class _Fold:
     ) -> None:  # fmt: skip
         self.intents, self.attempts, self.charges, self.refunds = intents, attempts, charges, refunds
         self.changes, self.claims, self.at = Changes(), Claims(), clock.now()
+        self.acts: list[Act] = []
         self._keys: dict[tuple[UUID, str], bytes] = {}
 
     def begin(self, asked: Asked[Wish]) -> Begun | Reply | GuilderError:
@@ -122,6 +125,9 @@ class _Fold:
         self.changes.new_refunds[refund.key] = refund
         life.born(scene, refund, "refund", refund.state)
         events.of_refund(self.changes, wish.face, "refund.created", refund, intent, self.at)
+        said = {"amount": units, "currency": charge.currency, "payment_intent": ids.show("pi", intent.id)}
+        shown = ids.show("re", refund.id)
+        self.acts.append(Act("refund.created", shown, intent.book_id, after=said, why=wish.reason or "", by=wish.by))
         return refund
 
     def resume(self, asked: Asked[Wish], subject: UUID) -> Begun | Reply | GuilderError:

@@ -137,7 +137,55 @@ INSERT INTO platform.wire_message SELECT * FROM unnest($1::platform.wire_message
 
 -- name: insert_trail
 INSERT INTO platform.trail (book_id, id, at, actor, place, action, subject, before, after, why, request_id, root_id)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
+                     $10::text[], $11::text[], $12::uuid[])
+
+-- name: plan_by_values
+-- What is looked for decides by which index.
+SELECT set_config('plan_cache_mode', 'force_custom_plan', true)
+
+-- name: list_trail
+-- Of one book, or of all; by whom, about what, what it was, if asked for.
+SELECT book_id, id, at, actor, place, action, subject, before, after, why, request_id, root_id
+  FROM platform.trail
+ WHERE ($1::uuid IS NULL OR book_id = $1) AND ($2::uuid IS NULL OR id < $2) AND ($3::uuid IS NULL OR id > $3)
+   AND ($4::timestamptz IS NULL OR at >= $4) AND ($5::timestamptz IS NULL OR at < $5)
+   AND ($7::text IS NULL OR actor = $7) AND ($8::text IS NULL OR subject = $8) AND ($9::text IS NULL OR action = $9)
+ ORDER BY id DESC LIMIT $6
+
+-- name: seal_trail
+SELECT platform.seal_trail($1)
+
+-- name: oldest_unsealed_trail
+-- When the first row was written that no seal covers.
+SELECT u.at
+  FROM platform.trail_end() e
+ CROSS JOIN LATERAL (SELECT t.at FROM platform.trail t WHERE (t.tx, t.id) > (e.tx, e.id) ORDER BY t.tx, t.id LIMIT 1) AS u
+
+-- name: trail_seals
+-- The next $5 seals, each with what its rows are now: their number, their marks, and the hash that follows from them.
+SELECT s.n, s.before, s.tx::text AS tx, s.id, s.entries, s.marks, s.at, s.hash, s.after_tx::text AS after_tx, s.after_id,
+       l.n AS now_entries, l.marks AS now_marks, platform.trail_hash(s.hash_before, s.n, s.tx, s.id, s.at, l.leaves) AS now_hash
+  FROM (SELECT x.*, lag(x.n, 1, $1::bigint) OVER w AS before, lag(x.tx, 1, $2::text::xid8) OVER w AS after_tx,
+               lag(x.id, 1, $3::uuid) OVER w AS after_id, lag(x.hash, 1, $4::bytea) OVER w AS hash_before
+          FROM (SELECT * FROM platform.trail_seal WHERE n > $1::bigint ORDER BY n LIMIT $5) AS x
+        WINDOW w AS (ORDER BY x.n)) AS s
+ CROSS JOIN LATERAL (SELECT count(*)::integer AS n, coalesce(string_agg(t.leaf, '' ORDER BY t.tx, t.id, t.book_id), '') AS leaves,
+                            coalesce(string_agg(substr(t.leaf, 1, 4), '' ORDER BY t.tx, t.id, t.book_id), '') AS marks
+                       FROM platform.trail_leaves(s.after_tx, s.after_id, s.tx, s.id) AS t) AS l
+ ORDER BY s.n
+
+-- name: trail_leaves
+SELECT id, substr(leaf, 1, 4) AS mark
+  FROM platform.trail_leaves($1::text::xid8, $2, $3::text::xid8, $4)
+ ORDER BY tx, id, book_id
+
+-- name: count_trail_seals
+SELECT coalesce(max(n), 0) AS seals, coalesce(sum(entries), 0)::bigint AS entries FROM platform.trail_seal
+
+-- name: trail_seal_at
+-- Seal $1, or the last.
+SELECT n, tx::text AS tx, id, at, hash FROM platform.trail_seal WHERE $1::bigint IS NULL OR n = $1 ORDER BY n DESC LIMIT 1
 
 -- name: open_cases
 -- One case per subject and kind: evidence that comes again does not open it twice.

@@ -41,6 +41,7 @@ INSERT INTO platform.retention (name, keep_days, least_days, reason) VALUES
     ('platform.event', 400, 90, 'what merchants were told: a year and a month, for who asks late'),
     ('platform.job', 30, 1, 'what was done, and how often it was tried'),
     ('platform.trail', NULL, NULL, 'who did what'),
+    ('platform.trail_seal', NULL, NULL, 'the proof that nobody has changed it since'),
     ('platform.wire_message', 400, 90, 'evidence of what was said between channels and us: a year and a month, as long as disputes last');
 
 CREATE FUNCTION platform.kept_days(name text) RETURNS integer LANGUAGE sql STABLE AS $$
@@ -201,8 +202,81 @@ CREATE TABLE platform.trail (
 CREATE INDEX trail_subject ON platform.trail (subject, book_id);
 CREATE INDEX trail_actor ON platform.trail (actor, id);
 CREATE INDEX trail_tx ON platform.trail (tx, id);
+CREATE INDEX trail_id ON platform.trail (id); -- all books together, as who looks after all of them reads it
 CREATE TRIGGER written_once BEFORE UPDATE OR DELETE ON platform.trail
    FOR EACH ROW EXECUTE FUNCTION platform.refuse_change();
+
+-- Which transaction wrote a row is not for the writer to say: nothing may come before what is sealed.
+CREATE FUNCTION platform.stamp_trail() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.tx := pg_current_xact_id();
+    RETURN NEW;
+END $$;
+CREATE TRIGGER stamped BEFORE INSERT ON platform.trail FOR EACH ROW EXECUTE FUNCTION platform.stamp_trail();
+
+-- Tamper evidence: what has been committed to the trail, hashed after the fact in the order (tx, id), each seal over the one before.
+CREATE TABLE platform.trail_seal (
+    n       bigint      PRIMARY KEY,
+    tx      xid8        NOT NULL,               -- it is over what lies after the seal before, up to this …
+    id      uuid        NOT NULL,               -- … row
+    entries integer     NOT NULL,
+    marks   bytea       NOT NULL,               -- four bytes of each row's hash: they tell which one is not what it was
+    at      timestamptz NOT NULL,
+    hash    bytea       NOT NULL                -- sha256, see trail_hash()
+);
+CREATE TRIGGER written_once BEFORE UPDATE OR DELETE ON platform.trail_seal
+   FOR EACH ROW EXECUTE FUNCTION platform.refuse_change();
+
+-- The hash of every row between two: every column, each with its length and type.
+CREATE FUNCTION platform.trail_leaves(after_tx xid8, after_id uuid, upto_tx xid8, upto_id uuid)
+RETURNS TABLE (tx xid8, id uuid, book_id uuid, leaf bytea) LANGUAGE sql STABLE AS $$
+    SELECT t.tx, t.id, t.book_id, sha256(record_send(ROW(
+               t.book_id, t.id, t.at, convert_to(t.actor, 'UTF8'), convert_to(t.place, 'UTF8'), convert_to(t.action, 'UTF8'),
+               convert_to(t.subject, 'UTF8'), convert_to(t.before, 'UTF8'), convert_to(t.after, 'UTF8'), convert_to(t.why, 'UTF8'),
+               convert_to(t.request_id, 'UTF8'), t.root_id, t.tx)))
+      FROM platform.trail t
+     WHERE (t.tx, t.id) > (after_tx, after_id) AND (t.tx, t.id) <= (upto_tx, upto_id)
+$$;
+
+CREATE FUNCTION platform.trail_hash(before bytea, n bigint, tx xid8, id uuid, at timestamptz, leaves bytea) RETURNS bytea LANGUAGE sql STABLE AS $$
+    SELECT sha256(convert_to('guilder trail 1', 'UTF8') || before || int8send(n) || xid8send(tx) || uuid_send(id) || timestamptz_send(at)
+                  || int8send(octet_length(leaves)) || leaves)
+$$;
+
+-- Where the chain ends: before everything, if there is none yet.
+CREATE FUNCTION platform.trail_end() RETURNS TABLE (n bigint, tx xid8, id uuid, hash bytea) LANGUAGE sql STABLE AS $$
+    (SELECT s.n, s.tx, s.id, s.hash FROM platform.trail_seal s ORDER BY s.n DESC LIMIT 1)
+    UNION ALL
+    SELECT 0, '0'::xid8, '00000000-0000-0000-0000-000000000000'::uuid, ''::bytea
+     ORDER BY 1 DESC LIMIT 1
+$$;
+
+-- Seal what has been committed since the last seal, `most` rows at a time; how many that were.  Only rows of transactions below the horizon:
+-- every one of these has ended, and no later one is given a lower number, so nothing can come before what is sealed.
+CREATE FUNCTION platform.seal_trail(most integer) RETURNS integer LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    horizon xid8; prior record; upto record; leaves record; now timestamptz := clock_timestamp();
+BEGIN
+    horizon := pg_snapshot_xmin(pg_current_snapshot()); -- the statements below see all that ended before it
+    SELECT e.* INTO prior FROM platform.trail_end() e;
+    SELECT t.tx, t.id INTO upto FROM platform.trail t
+     WHERE (t.tx, t.id) > (prior.tx, prior.id) AND t.tx < horizon ORDER BY t.tx, t.id OFFSET most - 1 LIMIT 1;
+    IF NOT FOUND THEN
+        SELECT t.tx, t.id INTO upto FROM platform.trail t
+         WHERE (t.tx, t.id) > (prior.tx, prior.id) AND t.tx < horizon ORDER BY t.tx DESC, t.id DESC LIMIT 1;
+        IF NOT FOUND THEN
+            RETURN 0;
+        END IF;
+    END IF;
+    SELECT count(*) AS n, string_agg(l.leaf, '' ORDER BY l.tx, l.id, l.book_id) AS hashes,
+           string_agg(substr(l.leaf, 1, 4), '' ORDER BY l.tx, l.id, l.book_id) AS marks
+      INTO leaves FROM platform.trail_leaves(prior.tx, prior.id, upto.tx, upto.id) AS l;
+    INSERT INTO platform.trail_seal
+    VALUES (prior.n + 1, upto.tx, upto.id, leaves.n, leaves.marks, now,
+            platform.trail_hash(prior.hash, prior.n + 1, upto.tx, upto.id, now, leaves.hashes))
+        ON CONFLICT DO NOTHING; -- another worker was faster
+    RETURN leaves.n;
+END $$;
 
 -- Counters: what limits and velocities count.  See platform/counters.py.  One row each: whoever adds to it or takes from it holds this
 -- row until he commits.
@@ -453,8 +527,9 @@ SELECT platform.grow(100);
 GRANT USAGE ON SCHEMA platform TO guilder_app;
 GRANT SELECT, UPDATE (keep_days) ON platform.retention TO guilder_app;
 GRANT SELECT ON platform.partition TO guilder_app;
-REVOKE ALL ON FUNCTION platform.add_partition, platform.grow, platform.drop_expired FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION platform.grow, platform.drop_expired TO guilder_app;
+REVOKE ALL ON FUNCTION platform.add_partition, platform.grow, platform.drop_expired, platform.seal_trail FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION platform.grow, platform.drop_expired, platform.seal_trail TO guilder_app;
+GRANT SELECT ON platform.trail_seal TO guilder_app;
 GRANT SELECT, INSERT, DELETE ON platform.commit_mark TO guilder_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON platform.runner, platform.answer, platform.outbox, platform.job TO guilder_app;
 GRANT SELECT, INSERT ON platform.event, platform.wire_message, platform.trail TO guilder_app;

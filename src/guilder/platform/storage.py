@@ -14,6 +14,7 @@ from typing import Any
 from prometheus_client import Gauge
 
 from guilder.core.errors import Invalid, NotFound
+from guilder.platform import trail
 from guilder.platform.db import Database, Tx
 from guilder.platform.sql import load
 
@@ -99,6 +100,7 @@ async def keep(tx: Tx, name: str, days: int | None) -> None:
     if days is not None and days < least:
         raise Invalid(f"{name} is kept for {least} days at least: {rules[name]['reason']}.")
     await tx.run(Q.keep, name, days)
+    trail.note(tx, "storage.kept", name, before={"keep_days": rules[name]["keep_days"]}, after={"keep_days": days})
 
 
 async def grow(rt: Any) -> int:
