@@ -45,7 +45,7 @@ WITHOUT_BOOK = {  # tables whose primary key does not begin with book_id, and wh
 WRITTEN_ONCE = {
     "ledger.journal", "ledger.transfer", "ledger.note", "ledger.refusal", "ledger.key", "ledger.standing", "ledger.seal", "ledger.closing",
     "ledger.detached", "ledger.opening", "ledger.reserved", "payments.history", "platform.event", "platform.wire_message", "platform.trail",
-    "platform.trail_seal",
+    "platform.trail_seal", "platform.case_comment", "platform.case_attachment", "platform.case_decision",
 }  # fmt: skip
 SQL_IN_PYTHON = {
     "platform/db.py": "the mark and BEGIN are part of the driver's conversation",

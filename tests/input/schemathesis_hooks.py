@@ -23,11 +23,13 @@ KINDS = {
     "intent": "pi", "payment_intent": "pi", "charge": "ch", "refund": "re", "customer": "cus", "payment_method": "pm",
     "session": "cs", "endpoint": "we", "event": "evt",
     "ledger_account": "la", "ledger_journal": "jl", "balance_transaction": "txn",
+    "case": "case", "attachment": "cat",
 }  # fmt: skip
 LISTS = {
     "payment_intents": "pi", "charges": "ch", "refunds": "re", "customers": "cus", "payment_methods": "pm", "sessions": "cs",
     "webhook_endpoints": "we", "events": "evt", "deliveries": "evt", "line_items": "li", "accounts": "la", "journals": "jl", "lines": "line", "balance_transactions": "txn",
     "trail_entries": "tra",
+    "cases": "case",
 }  # fmt: skip
 # Calls that use their thing up: each gets a new one.
 FRESH: dict[str, tuple[str, str]] = {

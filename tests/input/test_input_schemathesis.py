@@ -12,6 +12,10 @@ from typing import Any
 
 import pytest
 
+from guilder.core import ids
+from guilder.platform import casework
+from guilder.platform.case import Case, open_one
+from guilder.platform.casework import File, Reach, Wanted
 from stack import Shop, Stack
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -68,6 +72,22 @@ def seeds(shop: Shop) -> dict[str, list[str]]:
     }
 
 
+async def odd(shop: Shop) -> dict[str, list[str]]:
+    """Some cases with something laid to each."""
+    found = [Case(shop.book_id, "tried", str(n), "Something is odd.", {}) for n in range(3)]
+    async with shop.stack.world() as world:
+        db = world.envs["test"].db
+        for one in found:
+            await open_one(db, one)
+        reach = Reach(shop.book_id)
+        made = [r["id"] for r in await casework.page(db, reach, Wanted(kind="tried"), 10)]
+        laid = [
+            await db.transact(lambda tx, id=id: casework.attach(tx, reach, id, File("a.txt", "text/plain", b"a")))
+            for id in made
+        ]
+    return {"case": [ids.show("case", id) for id in made], "cat": [ids.show("cat", r["id"]) for r in laid]}
+
+
 async def test_schemathesis_finds_nothing_with_every_check(
     stack: Stack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -82,7 +102,7 @@ async def test_schemathesis_finds_nothing_with_every_check(
     ]  # fmt: skip
     env = {
         **os.environ, "NO_COLOR": "1", "SCHEMATHESIS_HOOKS": str(HOOKS), "GUILDER_API": stack.api, "GUILDER_KEY": shop.key,
-        "GUILDER_SEEDS": json.dumps(seeds(shop)), "GUILDER_TALLY": str(tally),
+        "GUILDER_SEEDS": json.dumps(seeds(shop) | await odd(shop)), "GUILDER_TALLY": str(tally),
     }  # fmt: skip
     begun = time.monotonic()
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=800, check=False)

@@ -12,7 +12,7 @@ from changed import replace
 from guilder.channels.model import State
 from guilder.core import clock
 from guilder.core.errors import GuilderError
-from guilder.payments import confirm, life, refund
+from guilder.payments import confirm, doubts, life, refund
 from guilder.payments.states import (
     ATTEMPT_NEXT,
     INTENT_NEXT,
@@ -231,7 +231,7 @@ def test_P5_what_contradicts_the_attempt_credits_nothing(kind: str, before: str 
 
     assert case is not None and case.kind == kind.partition(" ")[0]
     if (
-        before == "pending" and kind in life.PAID_OTHERWISE
+        before == "pending" and kind in doubts.PAID_OTHERWISE
     ):  # its money moved: nobody may pay again until a person has looked
         state, status = AttemptState.UNKNOWN, IntentStatus.PROCESSING
     assert (attempt.state, room.intent.status, room.booked) == (state, status, booked)

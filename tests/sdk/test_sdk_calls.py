@@ -24,6 +24,9 @@ OWN = {
     "GET /v1/ledger/accounts/{ledger_account}", "GET /v1/ledger/accounts/{ledger_account}/lines", "POST /v1/ledger/journals",
     "GET /v1/ledger/journals", "GET /v1/ledger/journals/{ledger_journal}",
     "GET /v1/trail_entries",
+    "GET /v1/cases", "GET /v1/cases/{case}", "POST /v1/cases/{case}", "POST /v1/cases/{case}/comments",
+    "POST /v1/cases/{case}/attachments", "GET /v1/cases/{case}/attachments/{attachment}", "POST /v1/cases/{case}/wait",
+    "POST /v1/cases/{case}/resolve",
 }  # fmt: skip
 
 

@@ -8,12 +8,15 @@ from guilder.merchants import api as merchants_api
 from guilder.merchants import events as merchants_events
 from guilder.notify import audits as notify_audits
 from guilder.notify import events as notify_events
-from guilder.oversight import api_trail
-from guilder.payments import api_balance, api_intents, api_methods, api_refunds, sweep
+from guilder.oversight import api_cases, api_trail
+from guilder.oversight import cases as oversight_cases
+from guilder.oversight import jobs as oversight_jobs
+from guilder.payments import api_balance, api_intents, api_methods, api_refunds, suspense, sweep
 from guilder.payments import audits as payments_audits
 from guilder.payments import events as payments_events
 from guilder.platform import audit, housekeeping, trail_seal
 from guilder.platform.audit import Audit
+from guilder.platform.case import Resolver
 from guilder.platform.jobs import Kind, Loop
 from guilder.platform.outbox import Subscription, Witness
 from guilder.platform.web import Resource, Route
@@ -30,6 +33,7 @@ ROUTES: tuple[Route, ...] = (
     *api_intents.ROUTES, *api_refunds.ROUTES, *api_balance.ROUTES, *merchants_api.ROUTES, *api_methods.ROUTES, *cashier.ROUTES, *notify.ROUTES,
     *ledger_api.ROUTES,
     *api_trail.ROUTES,
+    *api_cases.ROUTES,
 )  # fmt: skip
 RESOURCES: tuple[Resource, ...] = (
     *api_refunds.RESOURCES, *merchants_api.RESOURCES, *api_methods.RESOURCES, *cashier.RESOURCES,
@@ -40,6 +44,7 @@ AUDITS: tuple[Audit, ...] = (*audit.OWN, *ledger_audits.AUDITS, *payments_audits
 LOOPS: tuple[Loop, ...] = (
     *ledger_jobs.LOOPS, *sweep.LOOPS, *reconciliation_jobs.LOOPS, *notify.LOOPS, *housekeeping.LOOPS, *audit.loops(AUDITS),
     *trail_seal.LOOPS,
+    *oversight_jobs.LOOPS,
 )  # fmt: skip
 CONTROL_LOOPS: tuple[Loop, ...] = trail_seal.CONTROL_LOOPS  # these run on the control database, which is no environment
 KINDS: tuple[Kind, ...] = reconciliation_jobs.KINDS
@@ -49,4 +54,5 @@ EVENTS: dict[str, str] = {
     **cashier.CATALOGUE,
     **notify_events.CATALOGUE,
 }
+CASE_RESOLVERS: tuple[Resolver, ...] = (*oversight_cases.RESOLVERS, *suspense.RESOLVERS)  # the ways in which cases end
 CUSTOMER_STEPS = api_methods.STEPS  # what else goes when a customer goes

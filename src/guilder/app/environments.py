@@ -9,7 +9,7 @@ from typing import Any
 
 from guilder.app import domains
 from guilder.merchants import customers, keys
-from guilder.platform import cluster, crypto, embedded, failpoints, outbox, schema
+from guilder.platform import case, cluster, crypto, embedded, failpoints, outbox, schema
 from guilder.platform.db import Database
 from guilder.platform.embedded import CONTROL, Role, Server, database_of
 from guilder.platform.environment import Cache, Env, open_env
@@ -59,6 +59,7 @@ async def open_world(settings: Settings) -> AsyncIterator[World]:
     failpoints.arm(os.environ, settings.environments)
     outbox.register(domains.SUBSCRIPTIONS, domains.WITNESSES)
     customers.register(domains.CUSTOMER_STEPS)
+    case.register(domains.CASE_RESOLVERS)
     keyring = crypto.Keyring.load(settings.encryption_key or None, settings.state_path / "encryption.key")
     control = await Database("control", dsn(settings, CONTROL), size=2).open()
     cache = Cache(lambda: keys.revision(control))

@@ -4,6 +4,7 @@
     payable                        what we owe the merchant                            credit
     own:<channel account>          what a channel settles straight to the merchant     credit
     surplus                        money nobody asked for, until it is given back      credit, never below zero
+    suspense                       money of which nobody knows whose it is             credit
     clearing:<book>                what this book owes another one                     credit
     fees                           what the platform keeps of payments, in its book    credit
     exchange                       units of this asset that were sold to us or bought  credit
@@ -53,6 +54,9 @@ RULES: dict[str, Rule] = {
     "payable": Rule("credit", None, "what we owe the merchant"),
     "own": Rule("credit", None, "what a channel settles straight to the merchant"),
     "surplus": Rule("credit", 0, "money nobody asked for, until it is given back"),
+    "suspense": Rule(
+        "credit", None, "money that moved at a channel and was not asked for: until a person knows whose it is"
+    ),
     "clearing": Rule("credit", None, "what this book owes another one; both sides add up to nothing"),
     "fees": Rule("credit", None, "what the platform keeps of its merchants' payments; stands in the platform's book"),
     "exchange": Rule("credit", None, "units of this asset that exchanges took in, less those that they gave out"),
@@ -85,6 +89,10 @@ def payable(asset: str, funds: Funds = "platform", channel_account: UUID | None 
 
 def surplus(asset: str) -> Account:
     return Account("surplus", asset)
+
+
+def suspense(asset: str) -> Account:
+    return Account("suspense", asset)
 
 
 def clearing(book_id: UUID, asset: str) -> Account:

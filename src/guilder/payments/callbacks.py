@@ -169,7 +169,7 @@ async def _note(
         "channel_account": ids.show("ca", account.id),
         "body": wire.without_persons(inbound.body)[:2000].decode("utf-8", "replace"),
     }
-    await case.open_one(rt.db, Case(account.id, kind, subject or summary[:200], summary, evidence))
+    await case.open_one(rt.db, Case(account.id, kind, subject or summary[:200], summary, evidence, fact=summary))
 
 
 def _response(reply: HttpReply) -> Response:

@@ -22,7 +22,7 @@ from guilder.channels.model import Info, Outcome, Problem, QrCode, Redirect, Ret
 from guilder.core import ids
 from guilder.core.check import must
 from guilder.ledger import Account, Journal, Transfer, payable, receivable, surplus
-from guilder.payments import events, fees
+from guilder.payments import doubts, events, fees
 from guilder.payments.model import Attempt, Changes, Charge, Intent, Move, Refund
 from guilder.payments.present import Face
 from guilder.payments.states import (
@@ -39,8 +39,6 @@ from guilder.payments.ways import TYPE
 from guilder.platform.case import Case
 
 A, S, R = AttemptState, IntentStatus, RefundState
-# It is this attempt's money, and not what we asked for.
-PAID_OTHERWISE = ("amount_mismatch", "currency_mismatch", "amount_missing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ def hear_payment(scene: Scene, intent: Intent, attempt: Attempt, outcome: Outcom
     if outcome.state not in (State.UNKNOWN, State.NOT_FOUND):
         found = contradiction(attempt, outcome, contract)
         if found is not None:
-            if outcome.state is State.SUCCEEDED and found[0] in PAID_OTHERWISE:
+            if outcome.state is State.SUCCEEDED and found[0] in doubts.PAID_OTHERWISE:
                 _hold_back(scene, intent, attempt)
             return doubt(scene, attempt, outcome, *found)
     match outcome.state:
@@ -127,7 +125,7 @@ def _not_sent_again(attempt: Attempt, outcome: Outcome) -> bool:
 
 def doubt(scene: Scene, about: Attempt | Refund, outcome: Outcome, kind: str, summary: str) -> Case:
     """Note a case, and ask again later: nothing else changes."""
-    case = Case(about.book_id, kind, ids.mint_key(about.id, about.book_id), summary, _evidence(outcome, scene.door))
+    case = doubts.case_of(about, outcome, kind, summary, scene.door)
     scene.changes.cases.append(case)
     if about.ask_at is not None:
         about.ask_at = scene.at + timedelta(hours=1)
@@ -419,7 +417,7 @@ def _refund_failed(
             why = problem.message if problem else outcome.state.value
             scene.changes.cases.append(
                 Case(refund.book_id, "surplus_refund_refused", ids.mint_key(refund.id, refund.book_id),
-                     f"the channel refuses to give a surplus back: {why}", _evidence(outcome, scene.door))
+                     f"the channel refuses to give a surplus back: {why}", doubts.evidence(outcome, scene.door))
             )  # fmt: skip
         return
     refund.ask_at = None
@@ -486,15 +484,3 @@ def _touch(scene: Scene, about: Attempt | Refund) -> None:
         scene.changes.attempts[about.key] = about
     else:
         scene.changes.refunds[about.key] = about
-
-
-def _evidence(outcome: Outcome, door: str) -> dict[str, Any]:
-    return {
-        "door": door,
-        "state": outcome.state.value,
-        "key": outcome.key,
-        "channel_ref": outcome.channel_ref,
-        "amount": str(outcome.amount) if outcome.amount else None,
-        "account": outcome.account_ref,
-        "app": outcome.app_ref,
-    }

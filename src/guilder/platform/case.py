@@ -1,6 +1,16 @@
-"""Cases: what the machine will not decide alone, kept with its evidence until a person has."""
+"""Cases: what the machine will not decide alone, kept with its evidence until a person has.
 
-from collections.abc import Sequence
+      open <--> waiting            a person waits for somebody else's answer
+        |          |
+        +----------+--> resolved   by a resolver, once
+        ^                  |
+        +------------------+       the same is found again: the machine opens it again
+
+Any domain opens cases in its own transaction; what people do with them is casework.py.  A case ends only through a resolver (`Resolver`) that
+the composition root has registered: it leaves a journal or an approval, or says why nothing was to be done.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -9,25 +19,100 @@ import msgspec
 
 from guilder.core import ids
 from guilder.platform import context, telemetry
-from guilder.platform.db import Database, Tx
+from guilder.platform.db import Database, Row, Tx
 from guilder.platform.sql import load
 
 Q = load(__package__)
+DUE_DAYS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """An exception.  One per book, kind and subject; the same evidence again only counts."""
+    """An exception.  One per book, kind and subject; the same evidence again only counts.
+
+    `fact`: what somebody told us, in short.  Told again after the case was resolved, it is no news.  Without one we found it ourselves: if
+    it still is so after it was resolved, the case opens again.
+    """
 
     book_id: UUID
     kind: str  # 'amount_mismatch'
     subject: str  # what it is about, stable
     summary: str  # one sentence for a person
     evidence: dict[str, Any]
+    fact: str = ""
+    moved: bool = False  # money has moved and stands in no book: it cannot be dismissed
+    proposal: Mapping[str, Any] | None = None  # what we would do: {"resolver": "book_suspense", "says": "…"}
+    due_days: int = DUE_DAYS
+
+
+@dataclass(frozen=True, slots=True)
+class Dossier:
+    """A case as a resolver sees it."""
+
+    book_id: UUID
+    id: UUID
+    kind: str
+    subject: str
+    evidence: dict[str, Any]
+    moved: bool
+    round: int  # how often it was opened again: what is done once is done once a round
+
+    @property
+    def key(self) -> str:
+        """What is done for it, it is done under this name, and so once."""
+        return ids.text(self.id) + (f":{self.round}" if self.round else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How somebody wants a case to end.  `units`: how much it was, where the evidence does not say."""
+
+    resolver: str
+    why: str
+    units: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What a resolver left."""
+
+    journal_id: UUID | None = None
+    approval_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resolver:
+    """A way to end a case, in the transaction that ends it.  `run` raises Rejected, and nothing is left."""
+
+    name: str
+    says: str  # one sentence for a person
+    fits: Callable[[Dossier], bool]
+    run: Callable[[Tx, Dossier, Verdict], Awaitable[Trace]]
+
+
+_resolvers: dict[str, Resolver] = {}
+
+
+def register(resolvers: Sequence[Resolver]) -> None:
+    """The ways in which cases can end; called once, by the composition root."""
+    _resolvers.clear()
+    _resolvers.update({r.name: r for r in resolvers})
+
+
+def ways(about: Dossier) -> list[Resolver]:
+    """The ways in which this case can end."""
+    return [r for r in _resolvers.values() if r.fits(about)]
+
+
+def dossier(row: Row) -> Dossier:
+    """A case from its row."""
+    return Dossier(
+        row["book_id"], row["id"], row["kind"], row["subject"], msgspec.json.decode(row["evidence"]), row["moved"], row["reopened"]
+    )  # fmt: skip
 
 
 def open_many(tx: Tx, cases: Sequence[Case]) -> None:
-    """Have the cases opened, or counted again, with this transaction."""
+    """Have the cases opened, opened again, or counted again, with this transaction."""
     unique = {(c.book_id, c.kind, c.subject): c for c in cases}
     if not unique:
         return
@@ -42,6 +127,10 @@ def open_many(tx: Tx, cases: Sequence[Case]) -> None:
         [c.summary for c in ordered],
         [msgspec.json.encode(c.evidence).decode() for c in ordered],
         [root for _ in ordered],
+        [c.fact for c in ordered],
+        [c.moved for c in ordered],
+        [None if c.proposal is None else msgspec.json.encode(c.proposal).decode() for c in ordered],
+        [c.due_days for c in ordered],
     )
     for c in ordered:
         telemetry.CASES.labels(c.kind).inc()

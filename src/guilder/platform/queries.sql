@@ -188,13 +188,98 @@ SELECT coalesce(max(n), 0) AS seals, coalesce(sum(entries), 0)::bigint AS entrie
 SELECT n, tx::text AS tx, id, at, hash FROM platform.trail_seal WHERE $1::bigint IS NULL OR n = $1 ORDER BY n DESC LIMIT 1
 
 -- name: open_cases
--- One case per subject and kind: evidence that comes again does not open it twice.
-INSERT INTO platform.case (book_id, id, kind, subject, summary, evidence, root_id)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::uuid[])
-    ON CONFLICT (book_id, kind, subject) DO UPDATE SET seen = platform.case.seen + 1, last_seen_at = now()
+-- One case per subject and kind: evidence that comes again does not open it twice, unless it was resolved, and this is news.
+INSERT INTO platform.case AS c (book_id, id, kind, subject, summary, evidence, root_id, fact, moved, proposal, due_at)
+SELECT n.book_id, n.id, n.kind, n.subject, n.summary, n.evidence, n.root_id, n.fact, n.moved, n.proposal, now() + make_interval(days => n.due_days)
+  FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::text[], $9::boolean[], $10::text[], $11::integer[])
+       AS n (book_id, id, kind, subject, summary, evidence, root_id, fact, moved, proposal, due_days)
+    ON CONFLICT (book_id, kind, subject) DO UPDATE
+   SET seen = c.seen + 1, last_seen_at = now(),
+       summary = CASE WHEN platform.is_news(c.state, c.fact, EXCLUDED.fact) THEN EXCLUDED.summary ELSE c.summary END,
+       evidence = CASE WHEN platform.is_news(c.state, c.fact, EXCLUDED.fact) THEN EXCLUDED.evidence ELSE c.evidence END,
+       fact = CASE WHEN platform.is_news(c.state, c.fact, EXCLUDED.fact) THEN EXCLUDED.fact ELSE c.fact END,
+       moved = CASE WHEN platform.is_news(c.state, c.fact, EXCLUDED.fact) THEN EXCLUDED.moved ELSE c.moved END,
+       proposal = CASE WHEN platform.is_news(c.state, c.fact, EXCLUDED.fact) THEN EXCLUDED.proposal ELSE c.proposal END,
+       due_at = CASE WHEN platform.is_news(c.state, c.fact, EXCLUDED.fact) THEN EXCLUDED.due_at ELSE c.due_at END,
+       resolved_at = CASE WHEN platform.is_news(c.state, c.fact, EXCLUDED.fact) THEN NULL ELSE c.resolved_at END,
+       state = CASE WHEN platform.is_news(c.state, c.fact, EXCLUDED.fact) THEN 'open' ELSE c.state END,
+       version = c.version + platform.is_news(c.state, c.fact, EXCLUDED.fact)::integer,
+       reopened = c.reopened + platform.is_news(c.state, c.fact, EXCLUDED.fact)::integer
 
 -- name: list_cases
 SELECT * FROM platform.case WHERE book_id = $1 ORDER BY id DESC LIMIT $2
+
+-- name: page_cases
+-- Of one book, or of all; of a kind, in a state, of an owner, overdue or not, if asked for.
+SELECT book_id, id, kind, subject, summary, evidence, fact, moved, proposal, state, owner, due_at, wait_until, version, reopened, seen,
+       root_id, created_at, last_seen_at, resolved_at
+  FROM platform.case
+ WHERE ($1::uuid IS NULL OR book_id = $1) AND ($2::uuid IS NULL OR id < $2) AND ($3::uuid IS NULL OR id > $3)
+   AND ($4::timestamptz IS NULL OR created_at >= $4) AND ($5::timestamptz IS NULL OR created_at < $5)
+   AND ($7::text IS NULL OR kind = $7) AND ($8::text IS NULL OR state = $8) AND ($9::text IS NULL OR owner = $9)
+   AND ($10::boolean IS NULL OR $10 = (state <> 'resolved' AND coalesce(due_at < now(), false)))
+ ORDER BY id DESC LIMIT $6
+
+-- name: find_case
+SELECT book_id, id, kind, subject, summary, evidence, fact, moved, proposal, state, owner, due_at, wait_until, version, reopened, seen,
+       root_id, created_at, last_seen_at, resolved_at
+  FROM platform.case
+ WHERE id = $1 AND ($2::uuid IS NULL OR book_id = $2) AND ($3::text IS NULL OR owner = $3)
+
+-- name: lock_case
+SELECT book_id, id, kind, subject, summary, evidence, fact, moved, proposal, state, owner, due_at, wait_until, version, reopened, seen,
+       root_id, created_at, last_seen_at, resolved_at
+  FROM platform.case
+ WHERE id = $1 AND ($2::uuid IS NULL OR book_id = $2) AND ($3::text IS NULL OR owner = $3)
+   FOR NO KEY UPDATE
+
+-- name: change_case
+UPDATE platform.case SET owner = $3, due_at = $4, state = $5, wait_until = $6, version = version + 1
+ WHERE book_id = $1 AND id = $2
+RETURNING book_id, id, kind, subject, summary, evidence, fact, moved, proposal, state, owner, due_at, wait_until, version, reopened, seen,
+       root_id, created_at, last_seen_at, resolved_at
+
+-- name: resolve_case
+-- Only as it was when it was decided about.
+UPDATE platform.case SET state = 'resolved', resolved_at = now(), wait_until = NULL, version = version + 1
+ WHERE book_id = $1 AND id = $2 AND version = $3 AND state <> 'resolved'
+RETURNING book_id, id, kind, subject, summary, evidence, fact, moved, proposal, state, owner, due_at, wait_until, version, reopened, seen,
+       root_id, created_at, last_seen_at, resolved_at
+
+-- name: wake_cases
+UPDATE platform.case SET state = 'open', wait_until = NULL, version = version + 1
+ WHERE state = 'waiting' AND wait_until <= now()
+RETURNING 1
+
+-- name: measure_cases
+SELECT count(*) AS unresolved, count(*) FILTER (WHERE due_at < now()) AS overdue FROM platform.case WHERE state <> 'resolved'
+
+-- name: insert_case_comment
+INSERT INTO platform.case_comment (book_id, id, case_id, actor, text) VALUES ($1, $2, $3, $4, $5)
+RETURNING id, actor, text, created_at
+
+-- name: case_comments
+SELECT id, actor, text, created_at FROM platform.case_comment WHERE case_id = $1 AND book_id = $2 ORDER BY id
+
+-- name: insert_case_attachment
+INSERT INTO platform.case_attachment (book_id, id, case_id, actor, name, type, sha256, content) VALUES ($1, $2, $3, $4, $5, $6, sha256($7), $7)
+RETURNING id, actor, name, type, octet_length(content) AS size, sha256, created_at
+
+-- name: case_attachments
+SELECT id, actor, name, type, octet_length(content) AS size, sha256, created_at
+  FROM platform.case_attachment WHERE case_id = $1 AND book_id = $2 ORDER BY id
+
+-- name: find_case_attachment
+SELECT id, actor, name, type, octet_length(content) AS size, sha256, created_at, content
+  FROM platform.case_attachment WHERE case_id = $1 AND book_id = $2 AND id = $3
+
+-- name: insert_case_decision
+INSERT INTO platform.case_decision (book_id, id, case_id, round, actor, resolver, why, journal_id, approval_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+
+-- name: case_decisions
+SELECT id, round, actor, resolver, why, journal_id, approval_id, created_at
+  FROM platform.case_decision WHERE case_id = $1 AND book_id = $2 ORDER BY round
 
 -- name: put_job
 INSERT INTO platform.job (kind, key, payload, run_at, root_id)
@@ -316,7 +401,7 @@ UPDATE platform.auditor
 SELECT name, id, done_at FROM platform.auditor
 
 -- name: count_open_cases
-SELECT count(*) FROM platform.case WHERE kind = $1 AND state = 'open'
+SELECT count(*) FROM platform.case WHERE kind = $1 AND state <> 'resolved'
 
 -- name: list_books
 -- Every book of which something was said: one probe of the index each.

@@ -37,6 +37,9 @@ CREATE TABLE platform.retention (
 INSERT INTO platform.retention (name, keep_days, least_days, reason) VALUES
     ('platform.answer', 30, 1, 'a caller may repeat a request for so long, and hears the same'),
     ('platform.case', NULL, NULL, 'who decided what a machine would not'),
+    ('platform.case_attachment', NULL, NULL, 'on what it was decided'),
+    ('platform.case_comment', NULL, NULL, 'what was said before it was decided'),
+    ('platform.case_decision', NULL, NULL, 'who decided, and why'),
     ('platform.commit_mark', 1, 1, 'a COMMIT whose answer was lost is looked up within seconds'),
     ('platform.event', 400, 90, 'what merchants were told: a year and a month, for who asks late'),
     ('platform.job', 30, 1, 'what was done, and how often it was tried'),
@@ -163,23 +166,90 @@ CREATE INDEX wire_message_about ON platform.wire_message (about, book_id);
 CREATE TRIGGER written_once BEFORE UPDATE OR DELETE ON platform.wire_message
    FOR EACH ROW EXECUTE FUNCTION platform.refuse_change();
 
--- An exception that wants a person: evidence, and who owns it.
+-- An exception that wants a person: evidence, what the machine proposes, who owns it, until when.
 CREATE TABLE platform.case (
     book_id      uuid        NOT NULL,
-    id           uuid        NOT NULL,
+    id           uuid        NOT NULL,          -- 'case_…'
     kind         text        NOT NULL,          -- 'amount_mismatch', 'unknown_callback' …
     subject      text        NOT NULL,
     summary      text        NOT NULL,
     evidence     text        NOT NULL,          -- JSON
-    state        text        NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'closed')),
-    owner        text,
+    fact         text        NOT NULL DEFAULT '', -- what was told, in short: told again after it was resolved, it is no news; '': found again, it is
+    moved        boolean     NOT NULL DEFAULT false, -- money has moved and stands in no book: it is not dismissed
+    proposal     text,                          -- JSON: what the machine proposes
+    state        text        NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'waiting', 'resolved')),
+    owner        text,                          -- 'usr_…', 'svc_…', 'operator'
+    due_at       timestamptz,                   -- then it is overdue
+    wait_until   timestamptz,                   -- then it is open again
+    version      integer     NOT NULL DEFAULT 1, -- grows with whatever is decided about it
+    reopened     integer     NOT NULL DEFAULT 0, -- how often it was found again after it was resolved
     seen         integer     NOT NULL DEFAULT 1,
     root_id      uuid        NOT NULL,
     created_at   timestamptz NOT NULL DEFAULT now(),
     last_seen_at timestamptz NOT NULL DEFAULT now(),
+    resolved_at  timestamptz,
     PRIMARY KEY (book_id, id),
-    UNIQUE (subject, kind, book_id)
+    UNIQUE (subject, kind, book_id),
+    CHECK ((state = 'waiting') = (wait_until IS NOT NULL)),
+    CHECK ((state = 'resolved') = (resolved_at IS NOT NULL))
 );
+CREATE INDEX case_id ON platform.case (id); -- who looks after all books names no book
+CREATE INDEX case_unresolved ON platform.case (due_at) WHERE state <> 'resolved';
+CREATE INDEX case_waiting ON platform.case (wait_until) WHERE state = 'waiting';
+
+CREATE FUNCTION platform.is_news(state text, known text, fact text) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    -- Whether a case that is met again opens again.
+    SELECT state = 'resolved' AND (fact = '' OR fact <> known)
+$$;
+
+-- What people say to a case.  Written once.
+CREATE TABLE platform.case_comment (
+    book_id    uuid        NOT NULL,
+    id         uuid        NOT NULL,            -- 'ccm_…'
+    case_id    uuid        NOT NULL,
+    actor      text        NOT NULL,
+    text       text        NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (book_id, id)
+);
+CREATE INDEX case_comment_case ON platform.case_comment (case_id, id);
+CREATE TRIGGER written_once BEFORE UPDATE OR DELETE ON platform.case_comment
+   FOR EACH ROW EXECUTE FUNCTION platform.refuse_change();
+
+-- What people lay to a case: a letter, a picture, a bill.  Written once.
+CREATE TABLE platform.case_attachment (
+    book_id    uuid        NOT NULL,
+    id         uuid        NOT NULL,            -- 'cat_…'
+    case_id    uuid        NOT NULL,
+    actor      text        NOT NULL,
+    name       text        NOT NULL,
+    type       text        NOT NULL,            -- 'image/png', as they say
+    sha256     bytea       NOT NULL,
+    content    bytea       NOT NULL CHECK (octet_length(content) <= 1048576),
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (book_id, id)
+);
+CREATE INDEX case_attachment_case ON platform.case_attachment (case_id, id);
+CREATE TRIGGER written_once BEFORE UPDATE OR DELETE ON platform.case_attachment
+   FOR EACH ROW EXECUTE FUNCTION platform.refuse_change();
+
+-- How a case ended: what was decided, by whom, why, and what it led to.  Written once, in the commit of what it led to.
+CREATE TABLE platform.case_decision (
+    book_id     uuid        NOT NULL,
+    id          uuid        NOT NULL,           -- 'cdc_…'
+    case_id     uuid        NOT NULL,
+    round       integer     NOT NULL,           -- 0, and one more each time that it was opened again
+    actor       text        NOT NULL,
+    resolver    text        NOT NULL,           -- 'dismiss', 'book_suspense'
+    why         text        NOT NULL,
+    journal_id  uuid,                           -- 'jl_…' that it left
+    approval_id uuid,                           -- … or who else agreed
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (book_id, id),
+    CONSTRAINT "decided once" UNIQUE (case_id, round)
+);
+CREATE TRIGGER written_once BEFORE UPDATE OR DELETE ON platform.case_decision
+   FOR EACH ROW EXECUTE FUNCTION platform.refuse_change();
 
 -- Who did what, when, from where, what was before and after, and why.  Written once, in the commit of what it tells.  In every database: what
 -- was done to money lies with the money, what was done to people, keys and contracts in the control database.
@@ -533,6 +603,7 @@ GRANT SELECT ON platform.trail_seal TO guilder_app;
 GRANT SELECT, INSERT, DELETE ON platform.commit_mark TO guilder_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON platform.runner, platform.answer, platform.outbox, platform.job TO guilder_app;
 GRANT SELECT, INSERT ON platform.event, platform.wire_message, platform.trail TO guilder_app;
+GRANT SELECT, INSERT ON platform.case_comment, platform.case_attachment, platform.case_decision TO guilder_app;
 GRANT SELECT, INSERT, UPDATE ON platform.case TO guilder_app;
 GRANT SELECT, INSERT, DELETE ON platform.counter, platform.take, platform.tally TO guilder_app;
 GRANT UPDATE (window_s, crowded, forget_at) ON platform.counter TO guilder_app;

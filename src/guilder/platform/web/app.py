@@ -30,7 +30,6 @@ from guilder.platform.web.route import Route, Table
 
 logger = logging.getLogger(__name__)
 
-MAX_BODY = 256 * 1024
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 
 Authenticate = Callable[[Mapping[str, str]], Awaitable[Principal]]
@@ -44,7 +43,7 @@ class MethodNotAllowed(Rejected):
 
 
 class TooLarge(Rejected):
-    """The request body is larger than 256 kB."""
+    """The request body is larger than this call takes: 256 kB, of attachments more."""
 
     status = 413
     code = "request_too_large"
@@ -180,7 +179,7 @@ class Api:
             if query:
                 name = next(iter(read_form(query)), "?")
                 raise Invalid(f"Parameters of a POST belong in its body: {name}", code="parameter_unknown", param=name)
-            raw = await _body(call, receive)
+            raw = await _body(call, receive, operation.route.max_body)
             kind = call.headers.get("content-type", "").partition(";")[0].strip().lower()
             form = kind != JSON
             if raw and kind not in (JSON, FORM):
@@ -240,12 +239,12 @@ def _unrecognized(call: Call) -> NotFound:
     return NotFound(f"Unrecognized request URL ({call.method}: {call.target}).", code="url_unrecognized")
 
 
-async def _body(call: Call, receive: Receive) -> bytes:
+async def _body(call: Call, receive: Receive, most: int) -> bytes:
     """The whole body.  TooLarge or Gone."""
     length = call.headers.get("content-length")
     if length == "0" or (length is None and "transfer-encoding" not in call.headers):
         return b""
-    if length is not None and int(length) > MAX_BODY:
+    if length is not None and int(length) > most:
         raise TooLarge
     chunks: list[bytes] = []
     size, more = 0, True
@@ -255,7 +254,7 @@ async def _body(call: Call, receive: Receive) -> bytes:
             raise Gone
         chunk = message.get("body", b"")
         size += len(chunk)
-        if size > MAX_BODY:
+        if size > most:
             raise TooLarge
         chunks.append(chunk)
         more = message.get("more_body", False)

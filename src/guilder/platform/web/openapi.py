@@ -29,7 +29,7 @@ STATUSES = {
     404: "No such thing.",
     408: "The request body did not arrive in time.",
     409: "The first request with this idempotency key is still running, or another change is; try again.",
-    413: "The request body is larger than 256 kB.",
+    413: "The request body is larger than this call takes: 256 kB, of attachments more.",
     415: "The body is neither a form nor JSON.",
     429: "Too many requests; slow down.",
     431: "The request's headers are larger than 64 kB.",

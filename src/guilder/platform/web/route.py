@@ -8,6 +8,7 @@ from typing import Any
 from guilder.core.check import must
 
 Handler = Callable[..., Awaitable[Any]]
+MAX_BODY = 256 * 1024  # bytes, unless a route says otherwise
 _ID = re.compile(r"\{([a-z_]+)(?::([a-z]+))?\}")
 
 
@@ -27,6 +28,7 @@ class Route:
     tag: str
     prefixes: dict[str, str | None]
     own: bool = False
+    max_body: int = MAX_BODY
 
     @property
     def operation_id(self) -> str:
@@ -45,6 +47,7 @@ def route(
     summary: str = "",
     tag: str = "",
     own: bool = False,
+    max_body: int = MAX_BODY,
 ) -> Callable[[Handler], Route]:
     """Make a Route of `async def handler(call[, body | query]) -> answer | Answer`.
 
@@ -61,7 +64,9 @@ def route(
         title = summary or text.partition(".")[0] or str(getattr(handler, "__name__", "")).replace("_", " ")
         prefixes = {name: prefix or None for name, prefix in _ID.findall(path)}
         bare = _ID.sub(r"{\1}", path)
-        return Route(method, bare, handler, scope, body, query, answer, title, text, tag or _tag(bare), prefixes, own)
+        return Route(
+            method, bare, handler, scope, body, query, answer, title, text, tag or _tag(bare), prefixes, own, max_body
+        )
 
     return make
 
