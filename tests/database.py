@@ -23,6 +23,7 @@ from place import CountingTx, Place
 
 QUICK = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "64MB"}  # nothing here is about power cuts
 TEMPLATE = "every_schema"
+KEYRING = Keyring(os.urandom(32))
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +52,7 @@ def place(postgres: Server) -> Iterator[Place]:
 async def db(place: Place) -> AsyncIterator[Database]:
     """The application's pool."""
     outbox.register(())
-    pool = await Database("test", place.dsn(), size=10).open()
+    pool = await Database("test", place.dsn(), size=10, keyring=KEYRING).open()
     yield pool
     await pool.close()
 
@@ -70,7 +71,7 @@ async def env(db: Database) -> AsyncIterator[Env]:
     async def revision() -> int:
         return 0
 
-    env = Env("test", Settings(), db, db, Keyring(os.urandom(32)), Cache(revision))
+    env = Env("test", Settings(), db, db, KEYRING, Cache(revision))
     yield env
     for lane in env._lanes.values():
         await lane.idle()

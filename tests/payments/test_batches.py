@@ -20,6 +20,7 @@ from guilder.core.amount import cny
 from guilder.core.errors import GuilderError
 from guilder.payments import cancel, confirm, create, record, refund
 from guilder.platform import outbox
+from guilder.platform.crypto import Keyring
 from guilder.platform.db import Database, Tx
 from guilder.platform.idempotency import Asked, Reply
 from payments.dump import dump
@@ -59,7 +60,7 @@ def loop() -> Iterator[Loop]:
 @pytest.fixture(scope="module")
 def pool(place: Place, loop: Loop) -> Iterator[Database]:
     outbox.register(())
-    pool = loop.run(Database("test", place.dsn(), size=3).open())
+    pool = loop.run(Database("test", place.dsn(), size=3, keyring=Keyring(bytes(32))).open())
     yield pool
     loop.run(pool.close())
 

@@ -1,6 +1,7 @@
 """The domains, once, and what each contributes.  A new domain is a line in each list that it has something for."""
 
 from guilder import cashier, notify
+from guilder.cashier import personal as cashier_personal
 from guilder.ledger import api as ledger_api
 from guilder.ledger import audits as ledger_audits
 from guilder.ledger import jobs as ledger_jobs
@@ -8,12 +9,14 @@ from guilder.merchants import api as merchants_api
 from guilder.merchants import events as merchants_events
 from guilder.notify import audits as notify_audits
 from guilder.notify import events as notify_events
+from guilder.notify import personal as notify_personal
 from guilder.oversight import api_cases, api_trail
 from guilder.oversight import cases as oversight_cases
 from guilder.oversight import jobs as oversight_jobs
 from guilder.payments import api_balance, api_intents, api_methods, api_refunds, suspense, sweep
 from guilder.payments import audits as payments_audits
 from guilder.payments import events as payments_events
+from guilder.payments import personal as payments_personal
 from guilder.platform import audit, housekeeping, trail_seal
 from guilder.platform.audit import Audit
 from guilder.platform.case import Resolver
@@ -55,4 +58,6 @@ EVENTS: dict[str, str] = {
     **notify_events.CATALOGUE,
 }
 CASE_RESOLVERS: tuple[Resolver, ...] = (*oversight_cases.RESOLVERS, *suspense.RESOLVERS)  # the ways in which cases end
+PERSONS = (payments_personal.PART, cashier_personal.PART, notify_personal.PART)  # who keeps something of persons
+PAYMENTS_OF = payments_personal.payments_of
 CUSTOMER_STEPS = api_methods.STEPS  # what else goes when a customer goes

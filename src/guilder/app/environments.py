@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from guilder.app import domains
-from guilder.merchants import customers, keys
+from guilder.merchants import customers, kept, keys
 from guilder.platform import case, cluster, crypto, embedded, failpoints, outbox, schema
 from guilder.platform.db import Database
 from guilder.platform.embedded import CONTROL, Role, Server, database_of
@@ -60,6 +60,7 @@ async def open_world(settings: Settings) -> AsyncIterator[World]:
     outbox.register(domains.SUBSCRIPTIONS, domains.WITNESSES)
     customers.register(domains.CUSTOMER_STEPS)
     case.register(domains.CASE_RESOLVERS)
+    kept.register(domains.PERSONS, domains.PAYMENTS_OF)
     keyring = crypto.Keyring.load(settings.encryption_key or None, settings.state_path / "encryption.key")
     control = await Database("control", dsn(settings, CONTROL), size=2).open()
     cache = Cache(lambda: keys.revision(control))

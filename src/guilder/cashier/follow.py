@@ -33,7 +33,7 @@ async def handle_many(tx: Tx, heard: list[Heard]) -> None:
         changed[session.book_id, session.id] = session
     if changed:
         await store.save(tx, changed.values())
-        outbox.emit(tx, said)
+        await outbox.say(tx, said)
 
 
 def _turn(status: Status, heard: str) -> tuple[Status, str] | None:

@@ -9,9 +9,13 @@ from guilder.cashier import model
 from guilder.cashier.links import show_id
 from guilder.cashier.model import Status
 from guilder.core import clock, ids
+from guilder.platform.persons import Blanks
 from guilder.platform.web import expands
 
 _NO_TEXTS = {"after_submit": None, "shipping_address": None, "submit": None, "terms_of_service_acceptance": None}
+
+
+PERSONAL: dict[str, Blanks] = {"checkout.session": {"customer_details": None, "customer_email": None}}
 
 
 class Price(msgspec.Struct, kw_only=True):

@@ -39,6 +39,15 @@ UPDATE cashier.session s
   FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::int[]) AS n (book_id, id, status, version)
  WHERE s.book_id = n.book_id AND s.id = n.id
 
+-- name: find_sessions_of_payments
+SELECT s.book_id, s.id, s.intent_id, s.customer_email, s.created_at
+  FROM cashier.session s
+ WHERE s.book_id = $1 AND s.intent_id = ANY ($2) AND s.customer_email IS NOT NULL
+   FOR NO KEY UPDATE
+
+-- name: blank_sessions
+UPDATE cashier.session SET customer_email = NULL WHERE book_id = $1 AND id = ANY ($2)
+
 -- name: intent_of_session
 SELECT intent_id FROM cashier.session WHERE book_id = $1 AND id = $2
 

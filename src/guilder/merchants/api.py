@@ -11,9 +11,11 @@ from msgspec import UNSET, Meta, UnsetType
 from guilder.core import clock, ids
 from guilder.core.page import turn
 from guilder.merchants import customers, present
+from guilder.merchants import erase as erasing
+from guilder.merchants import export as exporting
 from guilder.merchants.model import Customer
 from guilder.merchants.params import Address, ShortText
-from guilder.merchants.present import CustomerObject, DeletedCustomer
+from guilder.merchants.present import CustomerExport, CustomerObject, DeletedCustomer, ErasedCustomer
 from guilder.merchants.principal import Principal
 from guilder.platform.db import Tx
 from guilder.platform.once import once
@@ -99,6 +101,15 @@ class CreateCustomer(Params):
     }
 
 
+class EraseCustomer(Params):
+    """Why, for the trail."""
+
+    reason: (
+        Annotated[str, Meta(max_length=500, description="Kept for ever with what was done: say nothing of the person.")]
+        | UnsetType
+    ) = UNSET
+
+
 class UpdateCustomer(CreateCustomer):
     """What is to change; the rest stays."""
 
@@ -175,6 +186,29 @@ async def delete_customer(call: Call) -> Answer:
     return await once(call, work)
 
 
+@route("POST", "/v1/customers/{customer:cus}/erase", scope="customers:erase", body=EraseCustomer, answer=ErasedCustomer)
+async def erase_customer(call: Call, body: EraseCustomer) -> Answer:
+    """Erase a person for good: nothing that says who it is can be read any more, in events that were said before either.  A customer
+    that is not deleted yet is.  Amounts, payments and the books stay."""
+    who: Principal = call.principal
+    id = _id(call)
+
+    async def work(tx: Tx) -> ErasedCustomer:
+        done = await erasing.erase(tx, who.book_id, id, livemode=who.livemode, why=body.reason or "")
+        return ErasedCustomer(id=ids.show("cus", id), blanked=done)
+
+    return await once(call, work)
+
+
+@route("GET", "/v1/customers/{customer:cus}/export", scope="customers:erase", answer=CustomerExport)
+async def export_customer(call: Call) -> CustomerExport:
+    """Export everything that is kept of a customer, and where it lies."""
+    who: Principal = call.principal
+    id = _id(call)
+    kept = await who.env.db.transact(lambda tx: exporting.export(tx, who.book_id, id, livemode=who.livemode))
+    return CustomerExport(id=ids.show("cus", id), created=clock.unix(clock.now()), environment=who.env.name, kept=kept)
+
+
 async def load_customers(call: Call, shown: Sequence[str]) -> Mapping[str, CustomerObject | DeletedCustomer]:
     """Customers by their shown ids, for `expand`; none for a key that may not read customers."""
     who: Principal = call.principal
@@ -204,5 +238,7 @@ def _id(call: Call) -> UUID:
     return id
 
 
-ROUTES = (create_customer, list_customers, retrieve_customer, update_customer, delete_customer)
+ROUTES = (
+    create_customer, list_customers, retrieve_customer, update_customer, delete_customer, erase_customer, export_customer,
+)  # fmt: skip
 RESOURCES = (Resource("cus", CustomerObject, load_customers),)

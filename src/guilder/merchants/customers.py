@@ -41,6 +41,11 @@ async def find_many(db: Database, book_id: UUID, wanted: Sequence[UUID]) -> list
     return [customer_of(r) for r in await db.rows(Q.find_customers, book_id, list(wanted))]
 
 
+async def book_of(db: Database, id: UUID) -> UUID | None:
+    """Whose customer it is, for the operator's command line: it reads every book."""
+    return await db.value(Q.find_book_of_customer, id)
+
+
 async def lock_shared(tx: Tx, book_id: UUID, id: UUID) -> None:
     """C3: keep a customer from being deleted until commit.  Raises NotFound."""
     if await tx.value(Q.lock_customer_shared, book_id, id) is None:
@@ -53,7 +58,7 @@ async def create(tx: Tx, new: Customer, *, livemode: bool) -> Customer:
     await tx.run(
         Q.insert_customer, made.book_id, made.id, made.version, *_columns(made), made.created_at,
     )  # fmt: skip
-    outbox.emit(tx, [events.of_customer("customer.created", made, made.created_at, livemode=livemode)])
+    await outbox.say(tx, [events.of_customer("customer.created", made, made.created_at, livemode=livemode)])
     return made
 
 
@@ -68,7 +73,9 @@ async def update(
         return was
     now = replace(now, version=was.version + 1)
     await tx.run(Q.update_customer, book_id, id, now.version, *_columns(now))
-    outbox.emit(tx, [events.of_customer("customer.updated", now, clock.now(), livemode=livemode, previous=previous)])
+    await outbox.say(
+        tx, [events.of_customer("customer.updated", now, clock.now(), livemode=livemode, previous=previous)]
+    )
     return now
 
 
@@ -79,7 +86,7 @@ async def delete(tx: Tx, book_id: UUID, id: UUID, *, livemode: bool) -> Customer
         await step(tx, was, at, livemode)
     last = replace(was, version=was.version + 1)
     await tx.run(Q.delete_customer, book_id, id, last.version, at)
-    outbox.emit(tx, [events.of_customer("customer.deleted", last, at, livemode=livemode)])
+    await outbox.say(tx, [events.of_customer("customer.deleted", last, at, livemode=livemode)])
     return last
 
 

@@ -13,6 +13,7 @@ from guilder.merchants import present
 from guilder.merchants.model import Customer
 from guilder.platform import context
 from guilder.platform.outbox import Event
+from guilder.platform.persons import take_out
 
 CATALOGUE: dict[str, str] = {
     "customer.created": "A customer was made.",
@@ -25,12 +26,12 @@ def of_customer(
     type: str, customer: Customer, at: datetime, *, livemode: bool, previous: dict[str, Any] | None = None
 ) -> Event:
     """Something that happened to a customer, within the current chain of work."""
-    by = context.current()
+    by, shape = context.current(), present.customer(customer, livemode=livemode)
+    private = take_out(customer.id, shape, present.PERSONAL["customer"], previous)
     return Event(
-        customer.book_id, type, customer.id, customer.version,
-        msgspec.json.encode(present.customer(customer, livemode=livemode)).decode(), at, by.root_id, by.business_line,
+        customer.book_id, type, customer.id, customer.version, msgspec.json.encode(shape).decode(), at, by.root_id, by.business_line,
         previous=None if previous is None else msgspec.json.encode(previous).decode(),
-        request_id=by.request_id or None, idempotency_key=by.idempotency_key or None,
+        request_id=by.request_id or None, idempotency_key=by.idempotency_key or None, private=private,
     )  # fmt: skip
 
 

@@ -5,7 +5,16 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType, convert
 
 from guilder.core import clock, ids
+from guilder.merchants.kept import Kept
 from guilder.merchants.model import Customer
+from guilder.platform.persons import Blanks
+
+PERSONAL: dict[str, Blanks] = {
+    "customer": {
+        "address": None, "description": None, "email": None, "metadata": {}, "name": None, "phone": None, "preferred_locales": [],
+        "shipping": None,
+    }
+}  # fmt: skip
 
 
 class PostalAddress(Struct, kw_only=True):
@@ -81,6 +90,28 @@ class DeletedCustomer(Struct, kw_only=True):
     id: str
     object: Literal["customer"] = "customer"
     deleted: Literal[True] = True
+
+
+class ErasedCustomer(Struct, kw_only=True):
+    """What is left of a customer that was erased."""
+
+    id: str
+    object: Literal["customer"] = "customer"
+    blanked: Annotated[
+        dict[str, int], Meta(description="How many payments, ways to pay, answers and so on said something of it.")
+    ]
+    deleted: Literal[True] = True
+    erased: Literal[True] = True
+
+
+class CustomerExport(Struct, kw_only=True):
+    """Everything that is kept of a person: each thing where it lies."""
+
+    id: str
+    object: Literal["customer_export"] = "customer_export"
+    created: int
+    environment: str
+    kept: list[Kept]
 
 
 def customer(c: Customer, *, livemode: bool) -> CustomerObject:

@@ -57,6 +57,13 @@ SELECT * FROM merchants.customer WHERE book_id = $1 AND id = ANY ($2)
 -- name: lock_customer
 SELECT * FROM merchants.customer WHERE book_id = $1 AND id = $2 AND deleted_at IS NULL FOR NO KEY UPDATE
 
+-- name: lock_any_customer
+-- Deleted ones, too.
+SELECT * FROM merchants.customer WHERE book_id = $1 AND id = $2 FOR NO KEY UPDATE
+
+-- name: find_book_of_customer
+SELECT book_id FROM merchants.customer WHERE id = $1
+
 -- name: lock_customer_shared
 SELECT id FROM merchants.customer WHERE book_id = $1 AND id = $2 AND deleted_at IS NULL FOR SHARE
 

@@ -35,7 +35,7 @@ CREATE TABLE merchants.channel_account (
 );
 
 INSERT INTO platform.retention (name, reason) VALUES
-    ('merchants.customer', 'whom payments name; personal fields are blanked when it is deleted');
+    ('merchants.customer', 'whom payments name; personal fields are blanked when it is deleted or erased');
 
 GRANT USAGE ON SCHEMA merchants TO guilder_app;
 GRANT SELECT, INSERT, UPDATE ON merchants.customer, merchants.channel_account TO guilder_app;

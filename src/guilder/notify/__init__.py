@@ -8,7 +8,8 @@
 Invariants.  Tests carry these names (`test_N3_...`).
 
     N1  An event makes one delivery for each endpoint that wants it, in the commit that says it.
-    N2  A delivery is made at least once: a try whose result nobody wrote is made again, with the same event id and body.
+    N2  A delivery is made at least once: a try whose result nobody wrote is made again, with the same event id and body,
+        less what was erased meanwhile.
     N3  Every try carries signatures that `stripe` and `standardwebhooks` verify; during a roll, with either secret.
     N4  No connection leads inside: what was checked is what is connected to, at each try.  See `guard`.
     N5  Only the latest claim of a delivery settles it.

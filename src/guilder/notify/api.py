@@ -28,6 +28,7 @@ from guilder.notify.present import (
     webhook_endpoint,
 )
 from guilder.notify.redeliver import MOST, Ask, redeliver_many
+from guilder.platform import persons
 from guilder.platform.once import answer_once, one_phase
 from guilder.platform.sql import load, walked
 from guilder.platform.web import (
@@ -324,7 +325,8 @@ async def list_events(call: Call, query: ListEvents) -> Answer:
         page.limit + 1, success, None,
     )  # fmt: skip
     found = turn(page, rows)
-    data = ",".join(event_json(r, livemode=who.env.livemode, pending=r["pending"]) for r in found.items)
+    recalled = await persons.recall(who.env.db, found.items)
+    data = ",".join(event_json(r, recalled, livemode=who.env.livemode, pending=r["pending"]) for r in found.items)
     more = "true" if found.has_more else "false"
     return Answer(200, f'{{"object":"list","data":[{data}],"has_more":{more},"url":"/v1/events"}}'.encode())
 
@@ -337,7 +339,8 @@ async def retrieve_event(call: Call) -> Answer:
     row = await who.env.db.row(Q.list_events, who.book_id, None, None, None, None, None, 1, None, id) if id else None
     if row is None:
         raise NotFound(f"No such event: '{call.path['event']}'", param="id")
-    return Answer(200, event_json(row, livemode=who.env.livemode, pending=row["pending"]).encode())
+    recalled = await persons.recall(who.env.db, [row])
+    return Answer(200, event_json(row, recalled, livemode=who.env.livemode, pending=row["pending"]).encode())
 
 
 def _like(pattern: str) -> str:

@@ -14,7 +14,7 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from urllib.parse import quote
 from uuid import UUID
@@ -27,11 +27,13 @@ from guilder.notify.present import event_json
 from guilder.notify.schedule import Policy
 from guilder.notify.send import Sender
 from guilder.notify.settle import settle_many
+from guilder.platform import persons
 from guilder.platform.batch import Lane, Limits
 from guilder.platform.crypto import Keyring, Tampered
 from guilder.platform.db import DatabaseError, Row
 from guilder.platform.environment import Env
 from guilder.platform.failpoints import reach
+from guilder.platform.persons import Said
 from guilder.platform.sql import load
 
 Q = load(__package__)
@@ -94,6 +96,7 @@ class Courier:
         """Start what is due and has room; how much that was."""
         try:
             rows = await self._claim()
+            recalled = await persons.recall(self._env.db, rows)
         except DatabaseError as error:
             log.warning("deliveries cannot be claimed: %s", error)
             return 0
@@ -103,7 +106,7 @@ class Courier:
         if rows:
             reach("ob.claimed")
         for row in rows:
-            self._start(row)
+            self._start(row, recalled)
         return len(rows)
 
     async def _claim(self) -> list[Row]:
@@ -115,13 +118,13 @@ class Courier:
             list(self._busy), list(self._busy.values()), now + timedelta(seconds=policy.lease_s),
         )  # fmt: skip
 
-    def _start(self, row: Row) -> None:
+    def _start(self, row: Row, recalled: Mapping[UUID, Said]) -> None:
         d = Delivery(
             row["book_id"], row["endpoint_id"], row["event_id"], row["tries"], row["fence"], row["url"], row["failing"], row["root_id"]
         )  # fmt: skip
         self._busy[d.endpoint_id] += 1
         self._failing += d.failing
-        task = asyncio.create_task(self._carry(d, row))
+        task = asyncio.create_task(self._carry(d, row, recalled))
         self._tasks.add(task)
         task.add_done_callback(lambda task: self._done(task, d))
 
@@ -139,14 +142,14 @@ class Courier:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("webhook %s: its try is lost", ids.show("evt", d.event_id), exc_info=error)
 
-    async def _carry(self, d: Delivery, row: Row) -> None:
+    async def _carry(self, d: Delivery, row: Row, recalled: Mapping[UUID, Said]) -> None:
         at = self._now()
         try:
             secrets = self._secrets.of(row)
         except Tampered as error:
             log.error("webhook endpoint %s: %s", ids.show("we", d.endpoint_id), error.message)
             return  # the lease ends, and it is tried again: with the right key, one hopes
-        body = event_json(row, livemode=self._env.livemode, pending=row["siblings"]).encode()
+        body = event_json(row, recalled, livemode=self._env.livemode, pending=row["siblings"]).encode()
         headers = sign.signed(secrets, ids.show("evt", d.event_id), clock.unix(at), body) | _constant(row)
         reply = await self._sender.send(d.url, headers, body)
         reach("ob.sent", d.event_id)

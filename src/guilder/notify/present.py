@@ -1,6 +1,8 @@
 """Events and endpoints as merchants see them, in Stripe's shape."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -8,6 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 from guilder.core import clock, ids
 from guilder.notify.model import Endpoint
 from guilder.platform.db import Row
+from guilder.platform.persons import Said, put_back
 from guilder.platform.web.call import VERSION
 
 _quote = msgspec.json.encode
@@ -42,13 +45,16 @@ class Event(msgspec.Struct):
     object_version: int
 
 
-def event_json(row: Row, *, livemode: bool, pending: int) -> str:
-    """An event row as JSON.  The stored object goes in as it is; nothing is decoded."""
-    previous = f',"previous_attributes":{row["previous"]}' if row["previous"] else ""
+def event_json(row: Row, recalled: Mapping[UUID, Said], *, livemode: bool, pending: int) -> str:
+    """An event row as JSON.  The stored object goes in as it is; nothing is decoded but what something was taken out of."""
     event_id = row["event_id"] if "event_id" in row else row["id"]
+    data, before = row["data"], row["previous"]
+    if (said := recalled.get(event_id)) is not None:
+        data, before = put_back(data, before, said)
+    previous = f',"previous_attributes":{before}' if before else ""
     return (
         f'{{"id":"{ids.show("evt", event_id)}","object":"event","api_version":"{VERSION}",'
-        f'"created":{clock.unix(row["created_at"])},"data":{{"object":{row["data"]}{previous}}},'
+        f'"created":{clock.unix(row["created_at"])},"data":{{"object":{data}{previous}}},'
         f'"livemode":{"true" if livemode else "false"},"pending_webhooks":{pending},'
         f'"request":{{"id":{_text(row["request_id"])},"idempotency_key":{_text(row["idempotency_key"])}}},'
         f'"type":"{row["type"]}","object_version":{row["object_version"]}}}'

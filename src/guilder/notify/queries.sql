@@ -42,6 +42,7 @@ UPDATE notify.delivery d
    AND d.book_id = due.book_id AND d.endpoint_id = due.endpoint_id AND d.event_id = due.event_id
 RETURNING d.book_id, d.endpoint_id, d.event_id, d.tries, d.fence, d.siblings, due.url, due.secret, due.old_secret, due.failing,
           v.type, v.object_version, v.data, v.previous, v.request_id, v.idempotency_key, v.root_id, v.business_line, v.created_at,
+          v.person_id, v.personal,
           set_config('synchronous_commit', 'off', true)
 
 -- name: insert_tries
@@ -173,6 +174,23 @@ SELECT v.*, p.pending
    AND ($8::bool IS NULL OR (p.pending = 0) = $8) AND ($9::uuid IS NULL OR v.id = $9)
  ORDER BY v.id DESC
  LIMIT $7
+
+-- name: find_tries_of_persons
+-- What endpoints answered to what was said of these persons.
+SELECT t.endpoint_id, t.event_id, t.at, t.response
+  FROM platform.said v
+  JOIN notify.endpoint e ON e.book_id = v.book_id
+  JOIN notify.delivery_try t ON t.book_id = v.book_id AND t.endpoint_id = e.id AND t.event_id = v.id
+ WHERE v.book_id = $1 AND v.person_id = ANY ($2) AND t.response <> ''
+ ORDER BY t.event_id, t.at
+
+-- name: forget_tries_of_persons
+-- A try is never changed: the whole goes.  The delivery stays, and says what became of it.
+DELETE FROM notify.delivery_try t
+ USING platform.said v, notify.endpoint e
+ WHERE v.book_id = $1 AND v.person_id = ANY ($2) AND e.book_id = v.book_id
+   AND t.book_id = v.book_id AND t.endpoint_id = e.id AND t.event_id = v.id AND t.response <> ''
+RETURNING t.event_id
 
 -- name: measure_backlog
 SELECT count(*) AS pending, coalesce(extract(epoch FROM $1 - min(run_at)), 0)::float8 AS age_s

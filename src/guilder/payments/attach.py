@@ -18,6 +18,7 @@ from guilder.payments.model import BookKey, Method
 from guilder.platform import context, outbox
 from guilder.platform.db import Tx
 from guilder.platform.outbox import Event
+from guilder.platform.persons import take_out
 from guilder.platform.sql import load
 
 Q = load(__package__)
@@ -45,7 +46,7 @@ async def detach(tx: Tx, key: BookKey, *, livemode: bool) -> Method:
 async def detach_all(tx: Tx, customer: Customer, at: datetime, livemode: bool) -> None:
     """What becomes of a customer's ways to pay when it is deleted: a step of `customers.delete`."""
     rows = await tx.rows(Q.detach_methods, customer.book_id, customer.id)
-    outbox.emit(tx, [_detached(store.method_of(r), customer.id, at, livemode) for r in rows])
+    await outbox.say(tx, [_detached(store.method_of(r), customer.id, at, livemode) for r in rows])
 
 
 def no_such(shown: str) -> NotFound:
@@ -61,26 +62,31 @@ async def _lock(tx: Tx, key: BookKey) -> Method:
 
 
 async def _move(tx: Tx, was: Method, customer_id: UUID | None, *, livemode: bool) -> Method:
-    now, at = replace(was, customer_id=customer_id, version=was.version + 1), clock.now()
-    await tx.run(Q.set_method_customer, now.book_id, now.id, now.customer_id, now.version)
-    if was.customer_id is None:
-        outbox.emit(tx, [_event("payment_method.attached", now, at, livemode)])
-    else:
-        outbox.emit(tx, [_detached(now, was.customer_id, at, livemode)])
+    person_id = (customer_id or was.person_id) if was.billing else None
+    now = replace(was, customer_id=customer_id, version=was.version + 1, person_id=person_id)
+    at = clock.now()
+    await tx.run(Q.set_method_customer, now.book_id, now.id, now.customer_id, now.version, now.person_id)
+    if customer_id is not None:
+        await outbox.say(tx, [_event("payment_method.attached", now, customer_id, at, livemode)])
+    elif was.customer_id is not None:
+        await outbox.say(tx, [_detached(now, was.customer_id, at, livemode)])
     return now
 
 
 def _detached(method: Method, customer_id: UUID, at: datetime, livemode: bool) -> Event:
     previous = msgspec.json.encode({"customer": ids.show("cus", customer_id)}).decode()
-    return msgspec.structs.replace(_event("payment_method.detached", method, at, livemode), previous=previous)
+    return msgspec.structs.replace(
+        _event("payment_method.detached", method, customer_id, at, livemode), previous=previous
+    )
 
 
-def _event(type: str, method: Method, at: datetime, livemode: bool) -> Event:
+def _event(type: str, method: Method, person_id: UUID, at: datetime, livemode: bool) -> Event:
     by = context.current()
-    data = msgspec.json.encode(present_method.payment_method(method, livemode=livemode)).decode()
+    shape = present_method.payment_method(method, livemode=livemode)
+    private = take_out(person_id, shape, present_method.PERSONAL["payment_method"]) if method.billing else None
     return Event(
-        method.book_id, type, method.id, method.version, data, at, by.root_id, by.business_line,
-        request_id=by.request_id or None, idempotency_key=by.idempotency_key or None,
+        method.book_id, type, method.id, method.version, msgspec.json.encode(shape).decode(), at, by.root_id, by.business_line,
+        request_id=by.request_id or None, idempotency_key=by.idempotency_key or None, private=private,
     )  # fmt: skip
 
 

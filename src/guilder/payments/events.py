@@ -7,8 +7,9 @@ from datetime import datetime
 
 from guilder.payments import present
 from guilder.payments.model import Changes, Charge, Intent, Refund
-from guilder.payments.present import Face
+from guilder.payments.present import ChargeObject, Face, PaymentIntent, RefundObject
 from guilder.platform.outbox import Event
+from guilder.platform.persons import take_out
 
 CATALOGUE: dict[str, str] = {
     "payment_intent.created": "A payment was made.",
@@ -31,33 +32,39 @@ CATALOGUE: dict[str, str] = {
 def of_intent(changes: Changes, face: Face, type: str, intent: Intent, at: datetime) -> None:
     """Say something of a payment."""
     intent.version += 1
-    changes.events.append(
-        _event(changes, intent, type, intent.version, present.encode(present.intent(face, intent)), at, intent)
-    )
+    changes.events.append(_event(changes, intent, type, intent.version, present.intent(face, intent), at, intent))
 
 
 def of_charge(changes: Changes, face: Face, type: str, charge: Charge, intent: Intent, at: datetime) -> None:
     """Say something of a charge."""
     charge.version += 1
-    data = present.encode(present.charge(face, charge, intent))
-    changes.events.append(_event(changes, charge, type, charge.version, data, at, intent))
+    changes.events.append(
+        _event(changes, charge, type, charge.version, present.charge(face, charge, intent), at, intent)
+    )
 
 
 def of_refund(changes: Changes, face: Face, type: str, refund: Refund, intent: Intent, at: datetime) -> None:
     """Say something of a refund."""
     refund.version += 1
-    changes.events.append(
-        _event(changes, refund, type, refund.version, present.encode(present.refund(face, refund)), at, intent)
-    )
+    changes.events.append(_event(changes, refund, type, refund.version, present.refund(face, refund), at, intent))
 
 
 def _event(
-    changes: Changes, about: Intent | Charge | Refund, type: str, version: int, data: bytes, at: datetime, chain: Intent
+    changes: Changes,
+    about: Intent | Charge | Refund,
+    type: str,
+    version: int,
+    shape: PaymentIntent | ChargeObject | RefundObject,
+    at: datetime,
+    chain: Intent,
 ) -> Event:
     by = changes.by
+    blanks = None if isinstance(shape, RefundObject) or not chain.personal else present.PERSONAL[shape.object]
+    private = None if blanks is None else take_out(chain.person_id, shape, blanks)
     return Event(
-        about.book_id, type, about.id, version, data.decode(), at, chain.root_id, chain.business_line,
+        about.book_id, type, about.id, version, present.encode(shape).decode(), at, chain.root_id, chain.business_line,
         request_id=(by.request_id or None) if by else None,
         idempotency_key=(by.idempotency_key or None) if by else None,
         origin=chain.origin,
+        private=private,
     )  # fmt: skip

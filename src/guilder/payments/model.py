@@ -33,6 +33,7 @@ class Method:
     metadata: dict[str, str]
     version: int
     created_at: datetime
+    person_id: UUID | None = None  # whom `billing` is about
 
     @property
     def key(self) -> BookKey:
@@ -73,6 +74,16 @@ class Intent:
     @property
     def key(self) -> BookKey:
         return self.book_id, self.id
+
+    @property
+    def person_id(self) -> UUID:
+        """Who pays: the customer; of somebody who is none, only the payment is known."""
+        return self.customer_id or self.id
+
+    @property
+    def personal(self) -> bool:
+        """Whether it says something of who pays."""
+        return bool(self.extra.get("receipt_email") or self.extra.get("shipping"))
 
     def copy(self) -> "Intent":
         """The same payment, sharing nothing that changes."""

@@ -15,9 +15,14 @@ from guilder.core import clock, ids
 from guilder.payments.model import Charge, Intent, Refund
 from guilder.payments.states import IntentStatus, RefundState
 from guilder.platform.environment import Env
+from guilder.platform.persons import Blanks
 from guilder.platform.web import expands
 
 _encode = msgspec.json.Encoder().encode
+PERSONAL: dict[str, Blanks] = {
+    "payment_intent": {"receipt_email": None, "shipping": None},
+    "charge": {"receipt_email": None, "shipping": None},
+}
 SHOWN_REFUND = {
     RefundState.UNKNOWN: "pending",
     RefundState.PENDING: "pending",

@@ -7,7 +7,12 @@ from msgspec import UNSET, Struct, UnsetType, convert
 from guilder.core import clock, ids
 from guilder.merchants.present import PostalAddress
 from guilder.payments.model import Method
+from guilder.platform.persons import Blanks
 from guilder.platform.web import expands
+
+PERSONAL: dict[str, Blanks] = {
+    "payment_method": {"billing_details": {"address": None, "email": None, "name": None, "phone": None, "tax_id": None}}
+}
 
 
 class Billing(Struct, kw_only=True):

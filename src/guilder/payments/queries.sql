@@ -208,10 +208,34 @@ SELECT * FROM payments.refund WHERE book_id = $1 AND id = $2 FOR NO KEY UPDATE
 SELECT * FROM payments.method WHERE book_id = $1 AND id = $2 FOR NO KEY UPDATE
 
 -- name: set_method_customer
-UPDATE payments.method SET customer_id = $3, version = $4 WHERE book_id = $1 AND id = $2
+UPDATE payments.method SET customer_id = $3, version = $4, person_id = $5 WHERE book_id = $1 AND id = $2
 
 -- name: detach_methods
 UPDATE payments.method SET customer_id = NULL, version = version + 1 WHERE book_id = $1 AND customer_id = $2 RETURNING *
+
+-- name: find_intents_of_person
+SELECT * FROM payments.intent WHERE book_id = $1 AND customer_id = $2
+ UNION ALL
+SELECT * FROM payments.intent WHERE book_id = $1 AND id = $2
+
+-- name: find_book_of_intent
+SELECT book_id FROM payments.intent WHERE id = $1
+
+-- name: blank_intents
+UPDATE payments.intent SET extra = (extra::jsonb - ARRAY['receipt_email', 'shipping'])::text
+ WHERE book_id = $1 AND id = ANY ($2) AND extra::jsonb ?| ARRAY['receipt_email', 'shipping']
+RETURNING id
+
+-- name: find_methods_of_persons
+-- $2: persons; $3: payments, which may have taken a way that nobody kept.
+SELECT m.* FROM payments.method m
+ WHERE m.book_id = $1
+   AND m.id IN (SELECT p.id FROM payments.method p WHERE p.person_id = ANY ($2) AND p.book_id = $1
+                 UNION
+                SELECT i.method_id FROM payments.intent i WHERE i.book_id = $1 AND i.id = ANY ($3))
+
+-- name: blank_methods
+UPDATE payments.method SET billing = '{}' WHERE book_id = $1 AND id = ANY ($2) AND billing <> '{}' RETURNING id
 
 -- name: list_methods
 SELECT * FROM payments.method

@@ -13,9 +13,11 @@ CREATE TABLE payments.method (
     metadata    jsonb       NOT NULL DEFAULT '{}',
     version     integer     NOT NULL DEFAULT 1,
     created_at  timestamptz NOT NULL,
+    person_id   uuid,                           -- whom `billing` is about: the customer, or the payment that it was made for
     PRIMARY KEY (book_id, id),
     FOREIGN KEY (book_id, customer_id) REFERENCES merchants.customer (book_id, id)
 );
+CREATE INDEX method_person ON payments.method (person_id, book_id) WHERE person_id IS NOT NULL;
 CREATE INDEX method_customer ON payments.method (customer_id, book_id) WHERE customer_id IS NOT NULL;
 
 CREATE TABLE payments.intent (
@@ -181,8 +183,10 @@ CREATE VIEW payments.intent_line AS
 SELECT i.book_id, i.id, i.status, i.amount, i.currency, i.types, i.method_type, i.attempt_id, i.description, i.extra, i.next_action,
        i.last_error, i.cancel_reason, i.cancel_wanted_at, i.expires_at, i.root_id, i.business_line, i.created_at
   FROM payments.intent i;
+CREATE VIEW payments.payer AS
+SELECT i.book_id, i.id AS intent_id, i.customer_id FROM payments.intent i;
 
 GRANT USAGE ON SCHEMA payments TO guilder_app;
 GRANT SELECT, INSERT, UPDATE ON payments.method, payments.intent, payments.attempt, payments.charge, payments.refund TO guilder_app;
 GRANT SELECT, INSERT ON payments.history, payments.channel_ref TO guilder_app;
-GRANT SELECT ON payments.payment_line, payments.refund_line, payments.intent_line TO guilder_app;
+GRANT SELECT ON payments.payment_line, payments.refund_line, payments.intent_line, payments.payer TO guilder_app;

@@ -10,10 +10,12 @@ import msgspec
 from guilder import ledger
 from guilder.core import ids
 from guilder.core.check import must
+from guilder.core.errors import WrongState
 from guilder.payments.model import Attempt, BookKey, Changes, Charge, Intent, Method, Refund
 from guilder.payments.states import AttemptState, IntentStatus, RefundState
-from guilder.platform import case, outbox
-from guilder.platform.db import Row, Tx
+from guilder.platform import case, outbox, persons
+from guilder.platform.db import Contended, Row, Tx
+from guilder.platform.persons import Keys, PersonKey
 from guilder.platform.sql import Query, load
 
 Q = load(__package__)
@@ -137,6 +139,7 @@ async def save(tx: Tx, changes: Changes) -> None:
     must(
         changes.seen is None or not (changes.journals or changes.charges or changes.refunds), "money moves under a lock"
     )
+    keys = await _hold(tx, changes)
     if changes.journals:
         posted = await ledger.post(tx, changes.journals)
         for journal, answer in zip(changes.journals, posted, strict=True):
@@ -160,7 +163,25 @@ async def save(tx: Tx, changes: Changes) -> None:
     if c.moves:
         tx.write(Q.insert_history, [(m.book_id, ids.new_id(), *_MOVED(m)) for m in c.moves])
     case.open_many(tx, c.cases)
-    outbox.emit(tx, c.events)
+    outbox.emit(tx, c.events, keys)
+
+
+async def _hold(tx: Tx, c: Changes) -> Keys:
+    """(E3) The keys of those of whom this says something.  Raises WrongState for something new about somebody who was erased."""
+    told: set[PersonKey] = set()
+    for intent in (*c.new_intents.values(), *c.intents.values()):
+        method = c.new_methods.get((intent.book_id, intent.method_id)) if intent.method_id is not None else None
+        if method is not None and method.billing:
+            method.person_id = intent.person_id
+        if intent.personal or (method is not None and method.billing):
+            told.add((intent.book_id, intent.person_id))
+    said = [(e.book_id, e.private.person_id) for e in c.events if e.private is not None]
+    keys = await persons.hold(tx, [*told, *said], new=c.new_intents)
+    if any(keys[person] is None for person in told):
+        if c.seen is not None:
+            raise Contended("a person was erased since his payment was looked at")
+        raise WrongState("This person was erased: nothing personal is kept of him any more.", code="person_erased")
+    return keys
 
 
 _MOVED = attrgetter("about", "kind", "was", "became", "door", "root_id", "at")

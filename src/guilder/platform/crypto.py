@@ -78,6 +78,20 @@ class Keyring:
         return hmac.compare_digest(self.link(about).encode(), given.encode("utf-8", "replace"))
 
 
+def encrypt(key: bytes, plain: bytes, about: bytes) -> bytes:
+    """`plain` under a data key of 32 bytes, bound to `about`: a nonce, then the ciphertext."""
+    nonce = os.urandom(_NONCE)
+    return nonce + AESGCM(key).encrypt(nonce, plain, about)
+
+
+def decrypt(key: bytes, sealed: bytes, about: bytes) -> bytes:
+    """What `encrypt` was given.  Raises Tampered."""
+    try:
+        return AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], about)
+    except (InvalidTag, ValueError) as error:
+        raise Tampered from error
+
+
 def _make(file: Path) -> None:
     """A new key, whole and on the disk before anything is sealed with it; of two processes, the first one's."""
     handle, draft = tempfile.mkstemp(prefix=file.name, dir=file.parent)

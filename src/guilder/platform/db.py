@@ -37,6 +37,7 @@ from asyncpg.protocol import protocol
 from guilder.core import ids
 from guilder.core.check import must
 from guilder.core.errors import Busy, Unknown
+from guilder.platform.crypto import Keyring
 from guilder.platform.sql import Query, load, together
 
 ids.use(UUID)
@@ -109,7 +110,7 @@ class Tx:
     is likely to change (D6): a Conflict, and Contended, run the work again, and then it looks up and locks.
     """
 
-    __slots__ = ("_args", "_begin", "_connection", "_queries", "hopeful", "wakes")
+    __slots__ = ("_args", "_begin", "_connection", "_queries", "hopeful", "keyring", "wakes")
 
     def __init__(self, connection: Any, begin: str = "", *, hopeful: bool = False) -> None:
         self._connection = connection
@@ -118,6 +119,7 @@ class Tx:
         self._args: list[object] = []
         self.hopeful = hopeful
         self.wakes: set[str] = set()  # wake-ups to send with the commit, see outbox
+        self.keyring: Keyring | None = None  # what the keys of persons are sealed with, see persons
 
     @property
     def opened(self) -> bool:
@@ -250,9 +252,17 @@ class Database:
     """A pool of connections to one database."""
 
     def __init__(
-        self, name: str, dsn: dict[str, Any], *, size: int = 8, patience_s: float = 10.0, resolve_s: float = 30.0
+        self,
+        name: str,
+        dsn: dict[str, Any],
+        *,
+        size: int = 8,
+        patience_s: float = 10.0,
+        resolve_s: float = 30.0,
+        keyring: Keyring | None = None,
     ) -> None:
         self.name = name
+        self.keyring = keyring
         self._dsn = dsn
         self._size = size
         self._patience_s = patience_s  # for a connection, when all are taken
@@ -317,6 +327,7 @@ class Database:
         off = "" if durable else "; SET LOCAL synchronous_commit = off"
         async with self._connection() as connection:
             tx = Tx(connection, f"BEGIN; SET LOCAL lock_timeout = {lock_timeout_ms:d}{off}", hopeful=hopeful)
+            tx.keyring = self.keyring
             token = _inside.set(True)
             try:
                 with _told():

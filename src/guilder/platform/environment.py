@@ -135,5 +135,5 @@ async def open_env(
     name: str, settings: Settings, dsn: dict[str, Any], control: Database, keyring: Keyring, cache: Cache
 ) -> Env:
     """Connect an environment."""
-    db = await Database(name, dsn, size=settings.pool_size).open()
+    db = await Database(name, dsn, size=settings.pool_size, keyring=keyring).open()
     return Env(name, settings, db, control, keyring, cache)

@@ -17,9 +17,9 @@ Two forms.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -27,6 +27,7 @@ import msgspec
 from guilder.core import ids
 from guilder.core.errors import GuilderError, InFlight, KeyReused, Rejected
 from guilder.platform.db import CommitUnknown, Conflict, Database, DatabaseError, Tx
+from guilder.platform.persons import Blanks, blanked
 from guilder.platform.sql import load
 
 Q = load(__package__)
@@ -224,6 +225,20 @@ def _insert(tx: Tx, rows: Sequence[_Row]) -> None:
         LEASE_S,
         RUNNER,
     )
+
+
+async def answers_about(tx: Tx, book_id: UUID, shown: Sequence[str]) -> list[tuple[str, Any]]:
+    """The answers that are kept in which one of these ids stands, by their keys."""
+    rows = await tx.rows(Q.find_answers_about, book_id, list(shown))
+    return [(r["key"], msgspec.json.decode(r["body"])) for r in rows]
+
+
+async def blank_answers(tx: Tx, book_id: UUID, shown: Sequence[str], personal: Mapping[str, Blanks]) -> int:
+    """Blank what is personal in them; how many had anything.  The keys stay used: a request that is repeated does nothing again."""
+    found = [(key, body) for key, body in await answers_about(tx, book_id, shown) if blanked(body, personal)]
+    for key, body in found:
+        await tx.run(Q.replace_answer_body, book_id, key, msgspec.json.encode(body))
+    return len(found)
 
 
 def _replayed(answer: Reply | GuilderError | None) -> Reply | GuilderError | None:

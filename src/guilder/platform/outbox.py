@@ -1,6 +1,7 @@
 """Events: said in the commit that makes them true, heard at least once by whoever subscribes.
 
     emit(tx, [Event(...)])                      # a use case, at the end of its batch
+    await say(tx, [Event(...)])                 # one that may have something personal to say
     SUBSCRIPTIONS = [Subscription("notify", "*", handle_many)]
 
 `emit` writes each event once, lets the witnesses add what they write to the same commit, and queues a row for each subscriber that
@@ -21,8 +22,9 @@ from uuid import UUID
 import msgspec
 
 from guilder.core import ids
-from guilder.platform import context
+from guilder.platform import context, persons
 from guilder.platform.db import CommitUnknown, Contended, Database, DatabaseError, Lost, Row, Tx
+from guilder.platform.persons import Keys, Private
 from guilder.platform.sql import load
 
 Q = load(__package__)
@@ -47,6 +49,7 @@ class Event(msgspec.Struct, frozen=True):
     request_id: str | None = None
     idempotency_key: str | None = None
     origin: str = ""  # what the payment came from, for subscribers; not stored
+    private: Private | None = None  # what was taken out of `data` and `previous`
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +106,15 @@ def _wanted_by(type: str, origin: str) -> tuple[str, ...]:
     return tuple(s.name for s in wanting if any(fnmatchcase(type, t) for t in s.types))
 
 
-def emit(tx: Tx, events: Sequence[Event]) -> list[UUID]:
-    """Have the events written, in order, and whoever waits for them woken when the transaction commits."""
+async def say(tx: Tx, events: Sequence[Event]) -> list[UUID]:
+    """Emit events of which some may have something personal: under the keys of whom they are about."""
+    return emit(tx, events, await persons.hold(tx, [(e.book_id, e.private.person_id) for e in events if e.private]))
+
+
+def emit(tx: Tx, events: Sequence[Event], keys: Keys | None = None) -> list[UUID]:
+    """Have the events written, in order, and whoever waits for them woken when the transaction commits.
+
+    `keys`: of whom they say something personal, as `persons.hold` gave them."""
     if not events:
         return []
     made = [ids.new_id() for _ in events]
@@ -112,7 +122,7 @@ def emit(tx: Tx, events: Sequence[Event]) -> list[UUID]:
         Q.insert_events,
         [
             (e.book_id, id, e.type, e.object_id, e.object_version, e.data, e.previous, e.request_id, e.idempotency_key, e.root_id,
-             e.business_line, e.at)
+             e.business_line, e.at, *persons.sealed(e.book_id, e.private, id, keys or {}))
             for e, id in zip(events, made, strict=True)
         ],
     )  # fmt: skip

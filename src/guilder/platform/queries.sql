@@ -103,6 +103,48 @@ SELECT w.name, greatest(c.reltuples, 0)::bigint AS rows, pg_total_relation_size(
 -- name: insert_events
 INSERT INTO platform.event SELECT * FROM unnest($1::platform.event[])
 
+-- name: hold_person_keys
+-- In key order, and held: nobody erases them before this transaction ends.
+SELECT p.book_id, p.id, p.sealed
+  FROM platform.person_key p
+  JOIN unnest($1::uuid[], $2::uuid[]) AS k (book_id, id) USING (book_id, id)
+ ORDER BY p.book_id, p.id
+   FOR SHARE OF p
+
+-- name: find_person_keys
+SELECT p.book_id, p.id, p.sealed
+  FROM platform.person_key p
+  JOIN (SELECT DISTINCT * FROM unnest($1::uuid[], $2::uuid[]) AS k (book_id, id)) AS k USING (book_id, id)
+ WHERE p.sealed IS NOT NULL
+
+-- name: insert_person_keys
+-- A key that a concurrent transaction made, or erased, raises a unique violation: the work runs again and finds it.
+INSERT INTO platform.person_key (book_id, id, sealed)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bytea[])
+
+-- name: erase_person_key
+-- Of one who has none, too: none is made later.
+INSERT INTO platform.person_key AS p (book_id, id, sealed, erased_at) VALUES ($1, $2, NULL, now())
+    ON CONFLICT (book_id, id) DO UPDATE SET sealed = NULL, erased_at = now() WHERE p.sealed IS NOT NULL
+RETURNING id
+
+-- name: erase_person_keys
+UPDATE platform.person_key SET sealed = NULL, erased_at = now()
+ WHERE book_id = $1 AND id = ANY ($2) AND sealed IS NOT NULL
+RETURNING id
+
+-- name: find_events_of_persons
+SELECT * FROM platform.event WHERE book_id = $1 AND person_id = ANY ($2) ORDER BY id
+
+-- name: find_answers_about
+-- Answers in which one of these ids stands.  It reads every answer of the book: a person is seldom erased.
+SELECT a.key, a.body, a.created_at
+  FROM platform.answer a
+ WHERE a.book_id = $1 AND a.state = 'done'
+   AND EXISTS (SELECT FROM unnest($2::text[]) AS n (id) WHERE position(convert_to(n.id, 'UTF8') IN a.body) > 0)
+ ORDER BY a.key
+   FOR NO KEY UPDATE OF a
+
 -- name: insert_outbox
 INSERT INTO platform.outbox (subscriber, book_id, event_id)
 SELECT * FROM unnest($1::text[], $2::uuid[], $3::uuid[])

@@ -42,6 +42,7 @@ INSERT INTO platform.retention (name, keep_days, least_days, reason) VALUES
     ('platform.case_decision', NULL, NULL, 'who decided, and why'),
     ('platform.commit_mark', 1, 1, 'a COMMIT whose answer was lost is looked up within seconds'),
     ('platform.event', 400, 90, 'what merchants were told: a year and a month, for who asks late'),
+    ('platform.person_key', NULL, NULL, 'who has a key, and whose was erased'),
     ('platform.job', 30, 1, 'what was done, and how often it was tried'),
     ('platform.trail', NULL, NULL, 'who did what'),
     ('platform.trail_seal', NULL, NULL, 'the proof that nobody has changed it since'),
@@ -100,15 +101,31 @@ CREATE TABLE platform.event (
     root_id         uuid        NOT NULL,
     business_line   text        NOT NULL DEFAULT '',
     created_at      timestamptz NOT NULL,
-    PRIMARY KEY (book_id, id)
+    person_id       uuid,                       -- whom `personal` is about; NULL: nobody
+    personal        bytea,                      -- what was taken out of `data` and `previous`, encrypted under the person's key
+    PRIMARY KEY (book_id, id),
+    CONSTRAINT "E1 what is personal is somebody's" CHECK ((person_id IS NULL) = (personal IS NULL))
 ) PARTITION BY RANGE (id);
 CREATE INDEX event_object ON platform.event (object_id, object_version); -- the auditor: an object's events have no gaps
+CREATE INDEX event_person ON platform.event (person_id, book_id) WHERE person_id IS NOT NULL; -- what is to be exported
 CREATE TRIGGER written_once BEFORE UPDATE OR DELETE ON platform.event
    FOR EACH ROW EXECUTE FUNCTION platform.refuse_change();
 
 -- What was said of an object, without what it looked like.
 CREATE VIEW platform.said AS
-SELECT book_id, id, type, object_id, object_version, created_at FROM platform.event;
+SELECT book_id, id, type, object_id, object_version, created_at, person_id FROM platform.event;
+
+-- The keys of persons: a customer's, or, of somebody who pays without being one, the payment's.  An erased one stays as a row without a key, so
+-- that no other is made.  See platform/persons.py.
+CREATE TABLE platform.person_key (
+    book_id   uuid        NOT NULL,
+    id        uuid        NOT NULL,             -- of the customer, or of the payment
+    sealed    bytea,                            -- under the encryption key; NULL: erased
+    made_at   timestamptz NOT NULL DEFAULT now(),
+    erased_at timestamptz,
+    PRIMARY KEY (book_id, id),
+    CONSTRAINT "E2 erased is erased" CHECK ((sealed IS NULL) = (erased_at IS NOT NULL))
+);
 
 CREATE FUNCTION platform.said_since(object uuid) RETURNS uuid LANGUAGE sql STABLE AS $$
     -- No event of an object has a lower id, however clocks differ: partitions before it need not be looked into.
@@ -605,6 +622,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON platform.runner, platform.answer, platfo
 GRANT SELECT, INSERT ON platform.event, platform.wire_message, platform.trail TO guilder_app;
 GRANT SELECT, INSERT ON platform.case_comment, platform.case_attachment, platform.case_decision TO guilder_app;
 GRANT SELECT, INSERT, UPDATE ON platform.case TO guilder_app;
+GRANT SELECT, INSERT ON platform.person_key TO guilder_app;
+GRANT UPDATE (sealed, erased_at) ON platform.person_key TO guilder_app;
 GRANT SELECT, INSERT, DELETE ON platform.counter, platform.take, platform.tally TO guilder_app;
 GRANT UPDATE (window_s, crowded, forget_at) ON platform.counter TO guilder_app;
 GRANT UPDATE (expires_at) ON platform.take TO guilder_app;
