@@ -16,6 +16,8 @@ from sdk_calls_balance import CALLS
 from sdk_tables import ROOT, ROUTES, dialect, held
 from sdk_talk import Talk
 
+from guilder.people import api as people
+
 NODE = ROOT / "tests" / "sdk_node"
 # Ours beside Stripe's: no SDK has a call for them.
 OWN = {
@@ -28,6 +30,7 @@ OWN = {
     "POST /v1/cases/{case}/attachments", "GET /v1/cases/{case}/attachments/{attachment}", "POST /v1/cases/{case}/wait",
     "POST /v1/cases/{case}/resolve",
 }  # fmt: skip
+OWN |= {f"{r.method} {r.path}" for r in people.ROUTES}
 
 
 def python_report(talk: Talk) -> dict[str, str]:

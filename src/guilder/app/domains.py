@@ -17,6 +17,8 @@ from guilder.payments import api_balance, api_intents, api_methods, api_refunds,
 from guilder.payments import audits as payments_audits
 from guilder.payments import events as payments_events
 from guilder.payments import personal as payments_personal
+from guilder.people import api as people_api
+from guilder.people import jobs as people_jobs
 from guilder.platform import audit, housekeeping, trail_seal
 from guilder.platform.audit import Audit
 from guilder.platform.case import Resolver
@@ -37,6 +39,7 @@ ROUTES: tuple[Route, ...] = (
     *ledger_api.ROUTES,
     *api_trail.ROUTES,
     *api_cases.ROUTES,
+    *people_api.ROUTES,
 )  # fmt: skip
 RESOURCES: tuple[Resource, ...] = (
     *api_refunds.RESOURCES, *merchants_api.RESOURCES, *api_methods.RESOURCES, *cashier.RESOURCES,
@@ -49,7 +52,11 @@ LOOPS: tuple[Loop, ...] = (
     *trail_seal.LOOPS,
     *oversight_jobs.LOOPS,
 )  # fmt: skip
-CONTROL_LOOPS: tuple[Loop, ...] = trail_seal.CONTROL_LOOPS  # these run on the control database, which is no environment
+CONTROL_LOOPS: tuple[Loop, ...] = (
+    *trail_seal.LOOPS,
+    *housekeeping.CONTROL_LOOPS,
+    *people_jobs.CONTROL_LOOPS,
+)  # over the control database
 KINDS: tuple[Kind, ...] = reconciliation_jobs.KINDS
 EVENTS: dict[str, str] = {
     **payments_events.CATALOGUE,

@@ -25,6 +25,11 @@ class World:
     cache: Cache
     envs: dict[str, Env]
 
+    def shared(self) -> Env:
+        """The control database as if it were an environment, for what looks after it."""
+        keyring = next(iter(self.envs.values())).keyring
+        return Env("control", self.settings, self.control, self.control, keyring, self.cache)
+
 
 def dsn(settings: Settings, database: str, role: Role = "app") -> dict[str, Any]:
     """How to log in to a database: the operator's server, or the embedded one of the state folder."""

@@ -47,6 +47,7 @@ def api(world: World) -> Starlette:
         authenticate=who,
         resources=domains.RESOURCES,
         others=[*callbacks.routes(world.envs), health(world)],
+        nobody=people.nobody(next(iter(world.envs.values()))),
         begin=context_of,
         observe=observe,
         release=__version__,
@@ -82,7 +83,7 @@ async def serve(kind: str, s: Settings) -> None:
         sockets = runtime.inherited_sockets() or [
             socket.create_server((s.host, s.api_port if kind == "api" else s.cashier_port))
         ]
-        server = make(app)
+        server = make(app, trusted_proxies=s.trusted_proxies)
         environments.settle_memory()
         runtime.tell_ready()
         await server.serve(sockets=sockets)

@@ -22,7 +22,10 @@ async def work(world: World, stop: asyncio.Event) -> None:
     tasks = [asyncio.create_task(world.cache.follow(), name="cache")]
     for env in world.envs.values():
         tasks += [asyncio.create_task(c, name=f"{env.name} {name}") for name, c in _chores(env)]
-    tasks += [asyncio.create_task(jobs.keep(c, world.control), name=f"control {c.name}") for c in domains.CONTROL_LOOPS]
+    tasks += [
+        asyncio.create_task(jobs.keep(loop, world.shared()), name=f"control {loop.name}")
+        for loop in domains.CONTROL_LOOPS
+    ]
     environments.settle_memory()
     runtime.tell_ready()
     stopped = asyncio.create_task(stop.wait())

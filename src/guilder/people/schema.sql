@@ -7,11 +7,29 @@ CREATE TABLE people.person (
     name        text        NOT NULL DEFAULT '',
     password    text,                         -- argon2id; NULL: signs in by an identity only
     totp        bytea,                        -- sealed; NULL: none
+    totp_new    bytea,                        -- sealed; shown, and not confirmed by a code yet
     totp_step   bigint      NOT NULL DEFAULT 0, -- the last time step whose code was used: no code is used twice
     disabled_at timestamptz,
     created_at  timestamptz NOT NULL DEFAULT now()
 );
 CREATE UNIQUE INDEX person_email ON people.person (email);
+
+-- What lets in once when the phone is lost.  80 random bits: SHA-256 is hash enough.
+CREATE TABLE people.recovery_code (
+    person_id uuid        NOT NULL REFERENCES people.person,
+    hash      bytea       NOT NULL,
+    used_at   timestamptz,
+    PRIMARY KEY (person_id, hash)
+);
+
+-- Tries to prove who one is, by person and by address, counted before anything is looked at.  A day without one, and they are forgotten.
+CREATE TABLE people.attempt (
+    key        bytea       PRIMARY KEY,       -- SHA-256 of 'sign in:<e-mail>' or 'address:<network>': whose it is need not be kept
+    n          integer     NOT NULL,
+    at         timestamptz NOT NULL,          -- of the last one
+    wait_until timestamptz NOT NULL           -- until then all are refused, and not counted
+);
+CREATE INDEX attempt_at ON people.attempt (at);
 
 -- Something that acts by itself: a job of the company's, a script.  It has keys and no password.
 CREATE TABLE people.service (
@@ -48,7 +66,7 @@ CREATE TABLE people.invitation (
     id          uuid        PRIMARY KEY,      -- 'inv_…'
     email       text        NOT NULL CHECK (email = lower(email)),
     hash        bytea       NOT NULL UNIQUE,  -- of the token in the link
-    role        text        NOT NULL REFERENCES people.role,
+    role        text        NOT NULL,         -- that may be gone when it is accepted: then it is refused
     at          text        NOT NULL CHECK (at IN ('platform', 'merchant', 'store', 'own')),
     merchant_id uuid        REFERENCES control.merchant,
     given_by    text        NOT NULL,
@@ -122,4 +140,5 @@ INSERT INTO people.role (name, built_in, description, permissions) VALUES
 
 GRANT USAGE ON SCHEMA people TO guilder_app;
 GRANT SELECT, INSERT, UPDATE ON people.person, people.service, people.invitation, people.session, people.service_key TO guilder_app;
-GRANT SELECT, INSERT, UPDATE, DELETE ON people.role, people.grant TO guilder_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON people.role, people.grant, people.attempt, people.recovery_code TO guilder_app;
+GRANT DELETE ON people.session, people.invitation TO guilder_app;

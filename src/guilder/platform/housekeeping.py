@@ -42,3 +42,5 @@ LOOPS = (
     Loop("platform.drop", 3600, storage.drop),
     Loop("platform.measure", 5, measure),
 )
+# The control database has no payments, so nothing of theirs to look after; but answers to keys it has.
+CONTROL_LOOPS = (Loop("platform.forget", 300, forget, full=FORGET_ANSWERS),)

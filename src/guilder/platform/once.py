@@ -8,6 +8,7 @@
 What is refused for good (Rejected) is stored and replayed, too, and leaves nothing else.
 """
 
+import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
@@ -15,7 +16,7 @@ from uuid import UUID
 import msgspec
 
 from guilder.core import ids
-from guilder.core.errors import Busy, GuilderError, Rejected
+from guilder.core.errors import Busy, GuilderError, Invalid, Rejected
 from guilder.platform import context, idempotency
 from guilder.platform.context import Context
 from guilder.platform.db import Conflict, Contended, Database, Lost, Tx
@@ -39,6 +40,16 @@ def context_of(call: Call) -> Context:
     )  # fmt: skip
     context.enter(about)
     return about
+
+
+def keyless(call: Call) -> None:
+    """For calls that take or answer a secret.  Raises Invalid if there is a key: an answer under it would have to be stored, and so would
+    what tells two requests apart."""
+    if call.idempotency_key is not None:
+        raise Invalid(
+            "The header Idempotency-Key is refused here: a secret is in the request or in the answer, and is not stored.",
+            code="parameter_unsupported", param="Idempotency-Key",
+        )  # fmt: skip
 
 
 def key_of(call: Call) -> Key:
@@ -92,9 +103,18 @@ async def answer_once(call: Call, lane: LaneSpec[Asked[I], Reply], item: I) -> A
 
 async def once(call: Call, work: Callable[[Tx], Awaitable[msgspec.Struct]]) -> Answer:
     """Run `work` once per key; replay its answer byte for byte.  Raises Busy, and what `work` raises beside Rejected."""
-    db: Database = call.principal.env.db
-    key = key_of(call)
+    return await _once(call.principal.env.db, key_of(call), work)
 
+
+async def once_in_control(call: Call, work: Callable[[Tx], Awaitable[msgspec.Struct]]) -> Answer:
+    """The same in the control database.  A key there is that of the person or service account who calls, whatever the environment; with
+    another account it names another request."""
+    who = call.principal
+    same = hashlib.sha256(call.fingerprint + who.book_id.bytes).digest() if call.idempotency_key is not None else b""
+    return await _once(who.env.control, Key(who.person_id, call.idempotency_key, same, call.request_id), work)
+
+
+async def _once(db: Database, key: Key, work: Callable[[Tx], Awaitable[msgspec.Struct]]) -> Answer:
     async def attempt(tx: Tx) -> Reply:
         [found] = await idempotency.look_many(tx, [key])
         if isinstance(found, Reply):

@@ -40,6 +40,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     public_api_url: str = ""  # as channels reach it for callbacks; default: http://host:api_port
     public_cashier_url: str = ""  # as payers reach it; default: http://host:cashier_port
     simulators_url: str = ""  # default: http://host:simulators_port
+    trusted_proxies: str = (
+        ""  # addresses, comma separated, whose X-Forwarded-For is believed: tries to sign in are counted by address
+    )
     api_workers: Count = max(1, (os.cpu_count() or 2) // 2)  # a core for them, one for PostgreSQL and the rest
     environments: tuple[str, ...] = ("test", "live")
     database_url: str = ""  # a server of yours; default: the embedded one

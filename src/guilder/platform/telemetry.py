@@ -17,7 +17,7 @@ from guilder.platform import context
 
 _encode = msgspec.json.Encoder().encode
 _SECRET = re.compile(
-    r"\b(?:sk|rk|pk)_(?:test|live)_[0-9A-Za-z]{8,}|\b(?:us|sv)_[0-9A-Za-z]{32}|whsec_[0-9A-Za-z+/=]{8,}|-----BEGIN [A-Z ]+-----"
+    r"\b(?:sk|rk|pk)_(?:test|live)_[0-9A-Za-z]{8,}|\b(?:us|sv|it)_[0-9A-Za-z]{32}|whsec_[0-9A-Za-z+/=]{8,}|-----BEGIN [A-Z ]+-----"
 )
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -48,6 +48,7 @@ ORDERS_AGE = Gauge(
     ["env"],
     multiprocess_mode="livemax",
 )
+SIGN_INS = Counter("guilder_sign_ins_total", "Tries to sign in, by what became of them", ["outcome"])
 SWEPT = Counter("guilder_swept_total", "Things handled by background loops", ["loop"])
 
 

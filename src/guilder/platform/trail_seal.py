@@ -137,6 +137,3 @@ async def _in_env(rt: Env) -> int:
 
 
 LOOPS = (Loop("platform.seal_trail", 1.0, _in_env),)
-CONTROL_LOOPS = (
-    Loop("platform.seal_trail", 1.0, keep_sealed),
-)  # the same of the control database, which is no environment

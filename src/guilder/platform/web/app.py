@@ -83,12 +83,14 @@ class Api:
         authenticate: Authenticate,
         expander: Expander,
         pages: Mapping[str, tuple[str, bytes]],
+        nobody: Principal | None,
         begin: Callable[[Call], object] | None,
         observe: Callable[[Call, str, int, float], None] | None,
     ) -> None:
         self._table = Table(routes)
         self._operations = {id(r): Operation(r) for r in routes}
         self._authenticate = authenticate
+        self._nobody = nobody
         self._expander = expander
         self._pages = pages
         self._begin = begin
@@ -148,6 +150,7 @@ class Api:
 
     async def _answer(self, operation: Operation, call: Call, scope: Scope, receive: Receive) -> Answer:
         route = operation.route
+        call.principal = self._nobody
         if route.scope is not None:
             call.principal = await self._authenticate(call.headers)
             call.only_own = route.scope not in call.principal.scopes
@@ -306,6 +309,7 @@ def build(
     resources: Sequence[Resource] = (),
     others: Sequence[BaseRoute] = (),
     lifespan: Lifespan[Starlette] | None = None,
+    nobody: Principal | None = None,
     begin: Callable[[Call], object] | None = None,
     observe: Callable[[Call, str, int, float], None] | None = None,
     title: str = "Guilder",
@@ -315,7 +319,7 @@ def build(
     """The application: the API under /v1/, /openapi.json, /reference, and `others` (pages, callbacks, health) beside it.
 
     `authenticate(headers) -> Principal` takes lower-case header names and raises Unauthenticated; `api_key(headers)` reads
-    the key.  `begin(call)` runs once the caller is known, in the request's own task: what it puts into context variables
+    the key.  `nobody`: who calls what is open to everybody.  `begin(call)` runs once the caller is known, in the request's own task: what it puts into context variables
     holds for the handler.  `observe(call, operation_id, status, seconds)` is told of every answer.
     """
     names = [r.operation_id for r in routes]
@@ -326,7 +330,9 @@ def build(
         "/openapi.json": (JSON, msgspec.json.encode(document)),
         "/reference": ("text/html; charset=utf-8", reference.page(document).encode()),
     }
-    api = Api(routes, authenticate=authenticate, expander=expander, pages=pages, begin=begin, observe=observe)
+    api = Api(
+        routes, authenticate=authenticate, expander=expander, pages=pages, nobody=nobody, begin=begin, observe=observe
+    )
     app = _Front(api, routes=others, lifespan=lifespan)
     app.router.redirect_slashes = False
     app.router.default = _nowhere

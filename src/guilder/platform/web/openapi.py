@@ -23,7 +23,7 @@ REF = "#/components/schemas/"
 
 STATUSES = {
     400: "A parameter is missing or wrong, or the thing is not in a state for this.",
-    401: "No valid API key was sent.",
+    401: "No valid API key was sent, or what was to prove who you are is wrong.",
     402: "The payer's way of paying was declined.",
     403: "The key may not do this.",
     404: "No such thing.",
@@ -135,6 +135,8 @@ def _operation(r: Route, components: "_Components") -> Schema:
 def _occurs(status: int, r: Route) -> bool:
     if status in _POST_ONLY:
         return r.method == "POST"
+    if status == 401 and r.scope is None:
+        return r.method == "POST"  # signing in
     return status not in _KEYED or r.scope is not None
 
 

@@ -37,6 +37,7 @@ Refusals = Mapping[str, str | tuple[str, str]]  # name -> why, or (code, why)
 
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
 _INDEX = re.compile(r"[0-9]{1,6}")
+_HIDDEN = "(it is not repeated)"
 _BOOLEANS = {"true": True, "false": False}
 
 
@@ -68,6 +69,10 @@ Url = Annotated[
         pattern=r"^https?://[!-~]{1,2000}$",
         extra={"code": "url_invalid", "says": "It must be an absolute http or https URL."},
     ),
+]
+# A password, a token, a code: no error repeats it, however wrong it is.
+Secret = Annotated[
+    str, Meta(min_length=1, max_length=5000, extra={"secret": "yes"}, extra_json_schema={"format": "password"})
 ]
 UnixTime = Annotated[int, Meta(ge=0, le=253_402_300_799)]  # 9999-12-31, where datetime ends
 MetadataKey = Annotated[
@@ -293,13 +298,15 @@ def _string(t: mi.StrType, extra: Mapping[str, str]) -> Reader:
     # ECMA's `$` ends the text; Python's would let a line break follow.
     pattern = re.compile(re.sub(r"\$$", r"\\Z", t.pattern)) if t.pattern else None
     code, says = extra.get("code"), extra.get("says", "")
+    secret = "secret" in extra
 
     def read(raw: Any, at: str) -> str:
         if type(raw) is not str:
-            raise _wrong(raw, at, "string")
+            raise _wrong(_HIDDEN if secret and type(raw) is not Repeated else raw, at, "string")
         if longest is not None and len(raw) > longest:
             raise Invalid(
-                f"Invalid string: {echo(raw)}; must be at most {longest} characters. {says}".rstrip(), param=at
+                f"Invalid string: {_HIDDEN if secret else echo(raw)}; must be at most {longest} characters. {says}".rstrip(),
+                param=at,
             )
         if len(raw) < shortest:
             raise _empty(at)
