@@ -46,6 +46,7 @@ WRITTEN_ONCE = {
     "ledger.journal", "ledger.transfer", "ledger.note", "ledger.refusal", "ledger.key", "ledger.standing", "ledger.seal", "ledger.closing",
     "ledger.detached", "ledger.opening", "ledger.reserved", "payments.history", "platform.event", "platform.wire_message", "platform.trail",
     "platform.trail_seal", "platform.case_comment", "platform.case_attachment", "platform.case_decision",
+    "platform.approval_decision",
 }  # fmt: skip
 SQL_IN_PYTHON = {
     "platform/db.py": "the mark and BEGIN are part of the driver's conversation",

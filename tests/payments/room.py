@@ -13,6 +13,7 @@ from guilder.payments import refund as refunding
 from guilder.payments.life import Scene
 from guilder.payments.model import Attempt, Changes, Charge, Move, Refund
 from guilder.payments.states import CANCELABLE, OPEN_ATTEMPT, OPEN_REFUND, AttemptState, IntentStatus, RefundState
+from guilder.platform.approval import Rules
 from guilder.platform.case import Case
 from guilder.platform.outbox import Event
 from payments.promises import MOVES
@@ -52,7 +53,7 @@ class Room:
     def refund(self, units: int | None = None) -> Any:
         fold = refunding._Fold(
             {self.intent.key: self.intent}, {a.key: a for a in self.attempts}, {(c.book_id, c.intent_id): c for c in self.charges},
-            {r.key: r for r in self.refunds},
+            {r.key: r for r in self.refunds}, Rules(),
         )  # fmt: skip
         result = fold.begin(self.desk.wish_refund(self.intent.id, units))
         self._keep(fold.changes)

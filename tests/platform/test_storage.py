@@ -24,6 +24,8 @@ UNRULED = {  # tables without a rule, and why
     "platform.retention": "the rules themselves",
     "platform.runner": "a row per process, gone after a day",
     "platform.outbox": "rows go when they are done",
+    "platform.approval_chain": "rules that people made",
+    "platform.approval_step": "their steps",
     "platform.auditor": "two rows",
     "platform.counter": "one per thing that is counted; it goes when nothing counts",
     "platform.take": "goes when no window reaches it",

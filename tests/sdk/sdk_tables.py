@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from guilder.app import domains
+from guilder.merchants import keys
 
 ROOT = Path(__file__).parents[2]
-ROUTES = {f"{r.method} {r.path}": r for r in domains.ROUTES}
+ROUTES = {
+    f"{r.method} {r.path}": r for r in domains.ROUTES if r.scope is None or r.scope in keys.SCOPES
+}  # a shop's; others are people's
 
 
 def _load() -> Any:

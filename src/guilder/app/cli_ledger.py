@@ -194,20 +194,31 @@ def import_(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be answered; post nothing.")] = False,
     env: EnvName = "test",
 ) -> None:
-    """Post journals from a CSV file.  A file can be taken in again: what is in the book says exists.  Ends with 1 if one is refused."""
-    from guilder.ledger.take_in import read, take_in, try_out
-    from guilder.platform import context
+    """Post journals from a CSV file.  A file can be taken in again: what is in the book says exists.  Ends with 1 if one is refused.
 
-    async def work(rt: "Env") -> list[tuple[str, str, str]]:
+    Where others have to agree to so much, nothing is posted: an approval is opened for the whole file.
+    """
+    from guilder.ledger.take_in import read, take_in_or_ask, try_out
+    from guilder.platform import context
+    from guilder.platform.approval import Approval
+
+    async def work(rt: "Env") -> list[tuple[str, str, str]] | UUID:
         with context.use(context.mint(book_id=book(of), actor="operator", env=env)):
             journals = read(book(of), file)
-            posted = await (try_out if dry_run else take_in)(rt.db, journals)
+            posted = await (
+                try_out(rt.db, journals) if dry_run else take_in_or_ask(rt.db, book(of), journals, file.name)
+            )
+        if isinstance(posted, Approval):
+            return posted.id
         return [
             (j.key.partition(":")[2], p.code.value, p.was.value if p.was else "")
             for j, p in zip(journals, posted, strict=True)
         ]
 
     answers = in_env(env, work)
+    if isinstance(answers, UUID):
+        out.print(f"Nothing is posted yet: others have to agree. {ids.show('apr', answers)} is open.")
+        return
     counts = Counter(code for _, code, _ in answers)
     refused = [a for a in answers if a[1] not in {"created", "exists"}]
     table = Table(Column("key", overflow="fold"), "answer", "because")

@@ -9,7 +9,7 @@ from typing import Any
 
 from guilder.app import domains
 from guilder.merchants import customers, kept, keys
-from guilder.platform import case, cluster, crypto, embedded, failpoints, outbox, schema
+from guilder.platform import approval, case, cluster, crypto, embedded, failpoints, outbox, schema
 from guilder.platform.db import Database
 from guilder.platform.embedded import CONTROL, Role, Server, database_of
 from guilder.platform.environment import Cache, Env, open_env
@@ -66,6 +66,7 @@ async def open_world(settings: Settings) -> AsyncIterator[World]:
     customers.register(domains.CUSTOMER_STEPS)
     case.register(domains.CASE_RESOLVERS)
     kept.register(domains.PERSONS, domains.PAYMENTS_OF)
+    approval.register(domains.APPROVALS)
     keyring = crypto.Keyring.load(settings.encryption_key or None, settings.state_path / "encryption.key")
     control = await Database("control", dsn(settings, CONTROL), size=2).open()
     cache = Cache(lambda: keys.revision(control))

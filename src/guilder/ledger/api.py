@@ -11,14 +11,15 @@ from guilder.core import clock, ids
 from guilder.core.amount import EXPONENT, INT64
 from guilder.core.errors import Invalid, NotFound
 from guilder.core.page import turn
-from guilder.ledger import present
+from guilder.ledger import manual, present
 from guilder.ledger.chart import Account
 from guilder.ledger.history import attached, statement
 from guilder.ledger.model import MAX_TRANSFERS, OWN_KEY, Journal, Transfer, capture, hold, release
 from guilder.ledger.own import note, open_own
 from guilder.ledger.posting import post
 from guilder.ledger.present import LedgerAccount, LedgerJournal, Posting, StatementLine
-from guilder.platform import context
+from guilder.platform import approval, context
+from guilder.platform.approval import ApprovalRequired
 from guilder.platform.db import Row, Tx
 from guilder.platform.once import once
 from guilder.platform.sql import load, walked
@@ -38,6 +39,12 @@ OwnCode = Annotated[
     str,
     Meta(pattern=r"^x:[!-~]{1,80}$", examples=["x:wallet:alice"],
          extra={"says": "Accounts of your own begin with x: and have up to 80 more printable characters, no spaces."}),
+]  # fmt: skip
+Code = Annotated[
+    str,
+    Meta(pattern=r"^[!-~]{1,82}$", examples=["x:wallet:alice"],
+         extra={"says": "Accounts have up to 82 printable characters, no spaces; those of your own begin with x:."},
+         description="One of your own; the platform's people may name any account of the book."),
 ]  # fmt: skip
 Key = Annotated[
     str,
@@ -67,8 +74,8 @@ class OpenAccount(Params):
 class MoveParams(Params):
     """Units from one account to another."""
 
-    debit: OwnCode
-    credit: OwnCode
+    debit: Code
+    credit: Code
     asset: Asset
     units: Units
 
@@ -77,7 +84,7 @@ class HoldParams(Params):
     """Units that are reserved: still there, no longer available."""
 
     id: HoldId
-    account: OwnCode
+    account: Code
     asset: Asset
     units: Units
     expires_at: UnixTime | UnsetType = UNSET
@@ -87,8 +94,8 @@ class CaptureParams(Params):
     """A part of what is held moves; as often as something remains."""
 
     hold: HoldId
-    debit: OwnCode
-    credit: OwnCode
+    debit: Code
+    credit: Code
     asset: Asset
     units: Units
 
@@ -97,7 +104,7 @@ class ReleaseParams(Params):
     """A part of what is held is free again; without units, all that remains."""
 
     hold: HoldId
-    account: OwnCode
+    account: Code
     asset: Asset
     units: Units | UnsetType = UNSET
 
@@ -207,17 +214,30 @@ async def list_ledger_lines(call: Call, query: ListLines) -> Listing[StatementLi
 
 @route("POST", "/v1/ledger/journals", scope="ledger:write", body=PostJournals, answer=Posting, tag="Ledger")
 async def post_ledger_journals(call: Call, body: PostJournals) -> Answer:
-    """Post up to 1,000 journals between accounts of your own, in order, with an answer for each.
+    """Post up to 1,000 journals between accounts of your own, in order, with an answer for each; the platform's people, between any of the book.
 
-    A journal that is refused moves nothing and disturbs no other; its key is used up. Posting the same journal again says exists.
+    A journal that is refused moves nothing and disturbs no other; its key is used up. Posting the same journal again says exists. What people
+    post may need approval: then nothing is posted (`approval_required`), and all of it, or nothing, when the last of them agrees.
     """
-    now = clock.now()
-    journals = [_journal(call.principal.book_id, j, now) for j in body.journals]
+    who, now = call.principal, clock.now()
+    by_hand, book, ends = who.kind == "person", who.book_id, _ends(body.journals)
+    if by_hand and "ledger:write" in who.platform:
+        manual.refuse_clearing(ends)
+    elif foreign := next((param for param, code in ends.items() if not code.startswith(OWN_KEY)), None):
+        raise Invalid(
+            f"Invalid {foreign}: {ends[foreign]}. Accounts of your own begin with x:; to others only the platform's people post.",
+            param=foreign,
+        )
+    journals = [_journal(book, j, now, by_hand=by_hand) for j in body.journals]
 
-    async def work(tx: Tx) -> Posting:
+    async def work(tx: Tx) -> Posting | ApprovalRequired:
+        if by_hand:
+            asked = await manual.wanted(tx, book, journals, now, "by hand")
+            if asked is not None:
+                return approval.required(asked, livemode=who.env.livemode)
         posted = await post(tx, journals)
-        note(tx, call.principal.book_id, "ledger.posted", posted)
-        return present.posting([j.key for j in body.journals], posted, livemode=call.principal.env.livemode)
+        note(tx, book, "ledger.posted", posted)
+        return present.posting([j.key for j in body.journals], posted, livemode=who.env.livemode)
 
     return await once(call, work)
 
@@ -267,11 +287,28 @@ async def _found(call: Call) -> Row:
     return row
 
 
-def _journal(book_id: UUID, said: JournalParams, now: datetime) -> Journal:
+def _ends(journals: list[JournalParams]) -> dict[str, str]:
+    """The accounts that are named, by the parameters that name them."""
+    found: dict[str, str] = {}
+    for n, j in enumerate(journals):
+        for kind, lines in (("transfers", j.transfers), ("captures", j.captures)):
+            for i, t in enumerate(lines):
+                found[f"journals[{n}][{kind}][{i}][debit]"], found[f"journals[{n}][{kind}][{i}][credit]"] = (
+                    t.debit,
+                    t.credit,
+                )
+        for kind, lines in (("holds", j.holds), ("releases", j.releases)):
+            for i, t in enumerate(lines):
+                found[f"journals[{n}][{kind}][{i}][account]"] = t.account
+    return found
+
+
+def _journal(book_id: UUID, said: JournalParams, now: datetime, *, by_hand: bool) -> Journal:
     moved = now if said.effective_at is UNSET else clock.from_unix(said.effective_at)
     about = context.current()
+    key, rule = (manual.KEY, manual.RULE) if by_hand else (OWN_KEY, "own")
     return Journal(
-        book_id, f"{OWN_KEY}{said.key}", "own", tuple(_lines(said)), about.root_id, moved, about.root_id, about.business_line,
+        book_id, f"{key}{said.key}", rule, tuple(_lines(said)), about.root_id, moved, about.root_id, about.business_line,
         group=None if said.group is UNSET else said.group,
     )  # fmt: skip
 

@@ -19,10 +19,12 @@ from guilder.core import clock, ids
 from guilder.core.amount import is_asset
 from guilder.core.errors import Invalid
 from guilder.ledger.chart import Account
+from guilder.ledger.manual import NOT_BY_HAND, RULE, is_clearing, wanted
 from guilder.ledger.model import Journal, Posted, Transfer
 from guilder.ledger.own import note
 from guilder.ledger.posting import post
 from guilder.platform import context
+from guilder.platform.approval import Approval
 from guilder.platform.db import Database, Tx
 
 WANTED = ("key", "debit", "credit", "asset", "units")
@@ -80,7 +82,7 @@ def _journal(book_id: UUID, key: str | None, rows: list[tuple[int, dict[str, str
     note = msgspec.json.encode({"description": first["description"]}).decode() if first.get("description") else ""
     transfers = tuple(_transfers(rows))
     return Journal(
-        book_id, f"{KEY}{key}", "manual", transfers, ids.new_id(), at, root, line, first.get("group") or None, note=note
+        book_id, f"{KEY}{key}", RULE, transfers, ids.new_id(), at, root, line, first.get("group") or None, note=note
     )
 
 
@@ -93,8 +95,8 @@ def _transfers(rows: list[tuple[int, dict[str, str]]]) -> Iterator[Transfer]:
             raise Invalid(f"Line {number}: {asset!r} is no asset.")
         if not row["debit"] or not row["credit"]:
             raise Invalid(f"Line {number}: a transfer has a debit and a credit account.")
-        if "clearing" in {row[end].partition(":")[0] for end in ("debit", "credit")}:
-            raise Invalid(f"Line {number}: what books owe each other is posted in both, never by hand in one.")
+        if is_clearing(row["debit"]) or is_clearing(row["credit"]):
+            raise Invalid(f"Line {number}: {NOT_BY_HAND}")
         yield Transfer(Account(row["debit"], asset), Account(row["credit"], asset), int(units))
 
 
@@ -110,6 +112,23 @@ async def _post(tx: Tx, part: list[Journal]) -> list[Posted]:
     posted = await post(tx, part)
     note(tx, part[0].book_id, "ledger.imported", posted)
     return posted
+
+
+async def take_in_or_ask(db: Database, book_id: UUID, journals: list[Journal], name: str) -> list[Posted] | Approval:
+    """The same, unless others have to agree to so much: then nothing is posted, and an approval for the whole file is open.
+
+    Raises Invalid if they have to, and the file is too large to be posted in one commit.
+    """
+
+    async def look(tx: Tx) -> Approval | None:
+        asked = await wanted(tx, book_id, journals, clock.now(), f"from {name}")
+        if asked is not None and len(journals) > AT_ONCE:
+            raise Invalid(
+                f"Others have to agree to this file, and it is posted in one commit: split it, at {AT_ONCE} journals."
+            )
+        return asked
+
+    return await db.transact(look) or await take_in(db, journals)
 
 
 async def try_out(db: Database, journals: list[Journal]) -> list[Posted]:

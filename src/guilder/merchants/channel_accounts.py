@@ -1,20 +1,26 @@
 """Contracts with channels: their configuration at rest, and the adapter that is built from it."""
 
+import base64
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from guilder.channels import registry
 from guilder.channels.model import Channel, Info
-from guilder.core import ids
-from guilder.core.errors import Invalid
-from guilder.platform import trail
+from guilder.core import clock, ids
+from guilder.core.check import must
+from guilder.core.errors import Invalid, NotFound
+from guilder.platform import approval, context, jobs, trail
+from guilder.platform.approval import SEALED, Approval, Command
 from guilder.platform.db import Row, Tx
 from guilder.platform.environment import Env
 from guilder.platform.sql import load
 
 Q = load(__package__)
+KIND = "channel_account"  # of what waits for approval
+TELL = "merchants.tell"  # the job that has every process look at contracts again
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,44 +41,115 @@ class ChannelAccount:
         return self.channel.info
 
 
-async def add(
+@dataclass(frozen=True, slots=True)
+class New:
+    """A contract to be stored; its configuration is checked and sealed."""
+
+    book_id: UUID
+    id: UUID
+    channel: str
+    name: str
+    funds: str
+    public: dict[str, str]
+    sealed: bytes
+
+    def command(self) -> dict[str, Any]:
+        """As it waits for approval: sealed."""
+        return {
+            "do": "add", "channel_account": ids.show("ca", self.id), "channel": self.channel, "name": self.name, "funds": self.funds,
+            "public": self.public, "config": SEALED + base64.b64encode(self.sealed).decode(),
+        }  # fmt: skip
+
+
+def new(
     env: Env, book_id: UUID, channel: str, config: dict[str, str], *, name: str = "", funds: str = "platform"
-) -> UUID:
-    """Store a contract.  Raises Invalid if the adapter cannot be built from `config`."""
+) -> New:
+    """A contract from its configuration.  Raises Invalid if no adapter can be built from it."""
     try:
         registry.make(channel, config)
     except (ValueError, KeyError) as error:
         raise Invalid(f"This is no configuration of {channel}: {error}", param="config") from error
-    id = ids.new_id()
-    secret = registry.secret_fields(channel)
+    id, secret = ids.new_id(), registry.secret_fields(channel)
     public = {k: v for k, v in config.items() if k not in secret}
-    sealed = env.keyring.seal(msgspec.json.encode(config), _about(id))
+    return New(
+        book_id, id, channel, name or channel, funds, public, env.keyring.seal(msgspec.json.encode(config), _about(id))
+    )
 
-    async def store(tx: Tx) -> None:
-        await tx.run(
-            Q.insert_channel_account,
-            book_id,
-            id,
-            channel,
-            name or channel,
-            funds,
-            msgspec.json.encode(public).decode(),
-            sealed,
+
+async def add(
+    env: Env, book_id: UUID, channel: str, config: dict[str, str], *, name: str = "", funds: str = "platform"
+) -> UUID:
+    """Store a contract.  Raises Invalid if the adapter cannot be built from `config`; ApprovalRequired if others have to agree: they are asked."""
+    made = new(env, book_id, channel, config, name=name, funds=funds)
+
+    async def work(tx: Tx) -> Approval | None:
+        return await change(tx, book_id, made.command(), f"Add a contract with {channel}, {made.name!r}.")
+
+    asked = await env.db.transact(work)
+    if asked is not None:
+        raise approval.required(asked, livemode=env.livemode)
+    await tell(env)
+    return made.id
+
+
+async def change(tx: Tx, book_id: UUID, command: dict[str, Any], summary: str) -> Approval | None:
+    """Do what `command` says, or open the approval that it needs.  Raises NotFound."""
+    need = (await approval.rules(tx, KIND, [book_id])).need(book_id)
+    if need is None:
+        await _carry_out(tx, book_id, command)
+        return None
+    by = context.current()
+    asked = approval.ask(book_id, KIND, command["channel_account"], summary, command, need, by)
+    approval.open_one(tx, asked, by)
+    return asked
+
+
+async def change_approved(tx: Tx, command: Command) -> dict[str, Any]:
+    """Do what all have agreed to."""
+    await _carry_out(tx, command.book_id, command.do)
+    return {"channel_account": command.do["channel_account"]}
+
+
+async def _carry_out(tx: Tx, book_id: UUID, do: dict[str, Any]) -> None:
+    shown = do["channel_account"]
+    id = ids.read("ca", shown)
+    must(id is not None, "a command names its contract")
+    if do["do"] == "add":
+        sealed = base64.b64decode(do["config"].removeprefix(SEALED))
+        public = msgspec.json.encode(do["public"]).decode()
+        await tx.run(Q.insert_channel_account, book_id, id, do["channel"], do["name"], do["funds"], public, sealed)
+        trail.note(
+            tx, "channel_account.added", shown, book_id=book_id, after={"channel": do["channel"], "funds": do["funds"]}
         )
-
-    async def note(tx: Tx) -> None:
-        await tx.run(Q.bump_revision)
+    else:
+        enabled = do["do"] == "enable"
+        if await tx.value(Q.set_channel_account_enabled, book_id, id, enabled) is None:
+            raise NotFound(f"No such channel account: '{shown}'", param="channel_account")
         trail.note(
             tx,
-            "channel_account.added",
-            ids.show("ca", id),
+            f"channel_account.{do['do']}d",
+            shown,
             book_id=book_id,
-            after={"channel": channel, "env": env.name},
+            before={"enabled": not enabled},
+            after={"enabled": enabled},
         )
+    # Every process forgets what it has cached of contracts when the control revision moves, which is in another database: soon after.
+    await jobs.put(tx, TELL, ids.text(ids.new_id()), clock.now())
 
-    await env.db.transact(store)
-    await env.control.transact(note)
-    return id
+
+async def tell(env: Env) -> None:
+    """Have every process look at contracts again."""
+    await env.control.transact(lambda tx: tx.run(Q.bump_revision))
+
+
+async def find(tx: Tx, book_id: UUID, id: UUID) -> Row | None:
+    """A merchant's contract, enabled or not, without its secrets."""
+    return await tx.row(Q.show_channel_account, book_id, id)
+
+
+async def every(env: Env, book_id: UUID) -> list[Row]:
+    """A merchant's contracts, enabled or not, without their secrets, oldest first."""
+    return await env.db.rows(Q.show_channel_accounts, book_id)
 
 
 async def get(env: Env, account_id: UUID) -> ChannelAccount | None:

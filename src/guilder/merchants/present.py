@@ -1,12 +1,14 @@
-"""Customers as Stripe's SDKs read them, in the pinned version; what Guilder does not have is null."""
+"""Customers as Stripe's SDKs read them, in the pinned version; what Guilder does not have is null.  And contracts, which are our own."""
 
 from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, convert
+from msgspec.json import decode
 
 from guilder.core import clock, ids
 from guilder.merchants.kept import Kept
 from guilder.merchants.model import Customer
+from guilder.platform.db import Row
 from guilder.platform.persons import Blanks
 
 PERSONAL: dict[str, Blanks] = {
@@ -112,6 +114,30 @@ class CustomerExport(Struct, kw_only=True):
     created: int
     environment: str
     kept: list[Kept]
+
+
+class ChannelAccountObject(Struct, kw_only=True):
+    """A contract with a channel.  Its secrets are shown to nobody."""
+
+    id: str
+    object: Literal["channel_account"] = "channel_account"
+    channel: str
+    created: int
+    enabled: Annotated[
+        bool, Meta(description="Only an enabled one is asked for payments; what was begun at another ends there.")
+    ]
+    funds: Annotated[str, Meta(description="Whose money the channel collects.")]
+    livemode: bool
+    name: str
+    public: Annotated[dict[str, str], Meta(description="Its configuration, without what is secret.")]
+
+
+def channel_account(row: Row, *, livemode: bool) -> ChannelAccountObject:
+    """A contract from its row."""
+    return ChannelAccountObject(
+        id=ids.show("ca", row["id"]), channel=row["channel"], created=clock.unix(row["created_at"]), enabled=row["enabled"],
+        funds=row["funds"], livemode=livemode, name=row["name"], public=decode(row["public"], type=dict[str, str]),
+    )  # fmt: skip
 
 
 def customer(c: Customer, *, livemode: bool) -> CustomerObject:

@@ -15,10 +15,10 @@ Q = load(__package__)
 
 
 class Everything(Container[str]):
-    """The scopes of a secret key."""
+    """The scopes of a secret key: all that a key can be given, and nothing that is for people."""
 
     def __contains__(self, scope: object) -> bool:
-        return True
+        return scope in keys.SCOPES
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,9 @@ class Principal:
         frozenset()
     )  # what is allowed with what the caller made, beside `scopes`, which is with everything here
     person_id: UUID | None = None  # of a person or a service account
+    platform: Container[str] = (
+        frozenset()
+    )  # what is allowed on the platform itself: with what its merchants may not change
 
     @property
     def book_id(self) -> UUID:

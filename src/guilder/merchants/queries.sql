@@ -39,6 +39,15 @@ UPDATE control.api_key SET revoked_at = now() WHERE id = $1 AND revoked_at IS NU
 -- name: insert_channel_account
 INSERT INTO merchants.channel_account (book_id, id, channel, name, funds, public, sealed) VALUES ($1, $2, $3, $4, $5, $6, $7)
 
+-- name: set_channel_account_enabled
+UPDATE merchants.channel_account SET enabled = $3 WHERE book_id = $1 AND id = $2 RETURNING id
+
+-- name: show_channel_account
+SELECT id, channel, name, funds, public, enabled, created_at FROM merchants.channel_account WHERE book_id = $1 AND id = $2
+
+-- name: show_channel_accounts
+SELECT id, channel, name, funds, public, enabled, created_at FROM merchants.channel_account WHERE book_id = $1 ORDER BY id
+
 -- name: find_channel_account
 SELECT book_id, id, channel, name, funds, sealed, enabled FROM merchants.channel_account WHERE id = $1
 

@@ -14,7 +14,7 @@ from guilder.core import clock, ids
 from guilder.core.check import never
 from guilder.core.errors import Invalid, NotFound
 from guilder.core.page import PageQuery, turn
-from guilder.notify import guard, sign
+from guilder.notify import guard, revealing, sign
 from guilder.notify.endpoints import Change, Remove, Roll, Update, change_many, create_many, no_such_endpoint
 from guilder.notify.model import Endpoint, about, endpoint
 from guilder.notify.present import (
@@ -28,8 +28,10 @@ from guilder.notify.present import (
     webhook_endpoint,
 )
 from guilder.notify.redeliver import MOST, Ask, redeliver_many
-from guilder.platform import persons
-from guilder.platform.once import answer_once, one_phase
+from guilder.platform import approval, persons
+from guilder.platform.approval import ApprovalRequired
+from guilder.platform.db import Tx
+from guilder.platform.once import answer_once, once, one_phase
 from guilder.platform.sql import load, walked
 from guilder.platform.web import (
     VERSION,
@@ -93,6 +95,13 @@ class RollSecret(Params):
     expires_in: Annotated[
         int, Meta(ge=0, le=7 * 86_400, description="For so many seconds the old secret signs as well.")
     ] = 86_400
+
+
+class RevealSecret(Params):
+    approval: Annotated[
+        Annotated[str, id_of("apr")] | UnsetType,
+        Meta(description="What all have agreed to: without it, it is asked for."),
+    ] = UNSET
 
 
 class Redeliver(Params):
@@ -196,6 +205,29 @@ async def delete_webhook_endpoint(call: Call) -> Answer:
 async def roll_webhook_secret(call: Call, body: RollSecret) -> Answer:
     """Roll the secret. The answer shows the new one; for `expires_in` seconds every webhook is signed with both."""
     return _reveal(call, await _change(call, Roll(_new_secret(call, _endpoint_id(call)), body.expires_in)))
+
+
+@route(
+    "POST",
+    "/v1/webhook_endpoints/{endpoint:we}/reveal",
+    scope="keys:reveal",
+    body=RevealSecret,
+    answer=WebhookEndpoint,
+)
+async def reveal_webhook_secret(call: Call, body: RevealSecret) -> Answer:
+    """Show the secret again, once others have agreed. Without `approval` it is asked for (`approval_required`); with it, it is shown once."""
+    who = call.principal
+    id = _endpoint_id(call)
+    approved = None if body.approval is UNSET else ids.read("apr", body.approval)
+    call.given((body, who.actor))  # under one key, nobody else is shown it in a replay
+
+    async def work(tx: Tx) -> WebhookEndpoint | ApprovalRequired:
+        if approved is None:
+            return approval.required(await revealing.ask(tx, who.book_id, id), livemode=who.livemode)
+        e = await revealing.claim(tx, who.book_id, id, approved, who.actor)
+        return webhook_endpoint(e, livemode=who.livemode, secret=_sealed(e))
+
+    return _reveal(call, await once(call, work))
 
 
 @route(
@@ -374,6 +406,7 @@ ROUTES: list[Route] = [
     update_webhook_endpoint,
     delete_webhook_endpoint,
     roll_webhook_secret,
+    reveal_webhook_secret,
     redeliver_webhooks,
     list_webhook_deliveries,
     list_events,

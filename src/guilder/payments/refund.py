@@ -6,15 +6,21 @@
 
 However many ask at once, each sees what those before it reserved: in one batch by the fold, across processes by the lock; and the
 table refuses what both let through.
+
+Above a limit others have to agree first (platform/approval.py): phase 1 then notes what is asked for, reserves nothing and refuses.  When they
+have, `give_back` is phase 1 in their commit, and the sweep does the rest.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from guilder.channels.model import State
 from guilder.core import clock, ids
+from guilder.core.amount import Amount
+from guilder.core.check import must
 from guilder.core.errors import GuilderError, InFlight, Invalid, NotFound, Unknown, WrongState
 from guilder.payments import asking, events, life, store
 from guilder.payments.life import Scene
@@ -22,7 +28,8 @@ from guilder.payments.model import Attempt, BookKey, Changes, Charge, Intent, Re
 from guilder.payments.present import Face
 from guilder.payments.record import refund_answer
 from guilder.payments.states import OPEN_REFUND, RefundState
-from guilder.platform import idempotency, trail
+from guilder.platform import approval, idempotency, trail
+from guilder.platform.approval import Approval, Command, Need, Rules
 from guilder.platform.context import Context
 from guilder.platform.db import Tx
 from guilder.platform.environment import Env, LaneSpec
@@ -32,6 +39,7 @@ from guilder.platform.once import refusal
 from guilder.platform.trail import Act
 
 ASK_LEASE_S = 20
+KIND = "refund"  # of what waits for approval
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +70,9 @@ async def begin_many(tx: Tx, asked: list[Asked[Wish]]) -> Sequence[Begun | Reply
     taken = await idempotency.take_over(tx, [a.key for a, f in zip(asked, found, strict=True) if isinstance(f, Resume)])
     intents = await store.lock(tx, [(a.item.book_id, a.item.intent_id) for a in asked])
     fold = _Fold(
-        intents, await store.attempts(tx, intents), await store.charges(tx, intents), await store.refunds(tx, intents)
-    )
+        intents, await store.attempts(tx, intents), await store.charges(tx, intents), await store.refunds(tx, intents),
+        await approval.rules(tx, KIND, [a.item.book_id for a in asked]),
+    )  # fmt: skip
     results: list[Begun | Reply | GuilderError] = []
     for a, f in zip(asked, found, strict=True):
         if isinstance(f, Fresh):
@@ -73,6 +82,8 @@ async def begin_many(tx: Tx, asked: list[Asked[Wish]]) -> Sequence[Begun | Reply
         else:
             results.append(f)
     fold.claims.store(tx)
+    for wanted, by in fold.wanted:
+        approval.open_one(tx, wanted, by)
     await store.save(tx, fold.changes)
     trail.note_many(tx, fold.acts)
     await tx.flush()
@@ -85,9 +96,10 @@ class _Fold:
 
     def __init__(
         self, intents: dict[BookKey, Intent], attempts: dict[BookKey, Attempt], charges: dict[BookKey, Charge],
-        refunds: dict[BookKey, Refund],
+        refunds: dict[BookKey, Refund], rules: Rules,
     ) -> None:  # fmt: skip
-        self.intents, self.attempts, self.charges, self.refunds = intents, attempts, charges, refunds
+        self.intents, self.attempts, self.charges, self.refunds, self.rules = intents, attempts, charges, refunds, rules
+        self.wanted: list[tuple[Approval, Context]] = []
         self.changes, self.claims, self.at = Changes(), Claims(), clock.now()
         self.acts: list[Act] = []
         self._keys: dict[tuple[UUID, str], bytes] = {}
@@ -107,17 +119,25 @@ class _Fold:
             self.claims.answer(key, reply)
             return reply
         assert intent is not None and charge is not None
-        refund = self._reserve(intent, charge, wish)
+        # What went back before counts, so that a large refund is not made of small ones.
+        units = charge.amount - charge.refunded if wish.units is None else wish.units
+        need = self.rules.need(wish.book_id, {charge.currency: charge.refunded + units})
+        if need is not None:
+            wanted = _wanted(charge, wish, units, need)
+            self.wanted.append((wanted, wish.by))
+            reply = refusal(approval.required(wanted, livemode=wish.face.livemode))
+            self.claims.answer(key, reply)
+            return reply
+        refund = self.reserve(intent, charge, wish, units, self.at + timedelta(seconds=ASK_LEASE_S))
         self.claims.claim(key, refund.id)
         return Begun(refund, self.attempts[charge.book_id, charge.attempt_id])
 
-    def _reserve(self, intent: Intent, charge: Charge, wish: Wish) -> Refund:
+    def reserve(self, intent: Intent, charge: Charge, wish: Wish, units: int, ask_at: datetime) -> Refund:
         self.changes.by = wish.by
         scene = Scene(self.changes, wish.face, self.at, "api")
-        units = charge.amount - charge.refunded if wish.units is None else wish.units
         refund = Refund(
             intent.book_id, ids.new_id(), intent.id, charge.attempt_id, charge.id, charge.channel_account_id, 0, RefundState.UNKNOWN,
-            units, charge.currency, wish.reason, wish.metadata, None, None, self.at + timedelta(seconds=ASK_LEASE_S), 0, None,
+            units, charge.currency, wish.reason, wish.metadata, None, None, ask_at, 0, None,
             wish.by.root_id, intent.business_line, self.at,
         )  # fmt: skip
         charge.refunded += units
@@ -160,6 +180,43 @@ def _refusal(intent: Intent | None, charge: Charge | None, wish: Wish) -> Guilde
             param="amount",
         )
     return None
+
+
+def _wanted(charge: Charge, wish: Wish, units: int, need: Need) -> Approval:
+    """What is to be approved: as much as it is now, even if it was asked for as all that is left."""
+    shown, money = ids.show("ch", charge.id), Amount(units, charge.currency)
+    summary = f"Refund {money} of {shown}, which collected {Amount(charge.amount, charge.currency)}; {charge.refunded} went back before."
+    do = {
+        "payment_intent": ids.show("pi", charge.intent_id), "charge": shown, "amount": units, "currency": charge.currency,
+        "reason": wish.reason, "metadata": wish.metadata,
+    }  # fmt: skip
+    return approval.ask(charge.book_id, KIND, shown, summary, do, need, wish.by, asset=charge.currency, units=units)
+
+
+async def give_back(tx: Tx, command: Command) -> dict[str, Any]:
+    """Make the refund that all have agreed to; the sweep sends it.  What is left may have become less: it is looked at again (P4)."""
+    do = command.do
+    id = ids.read("pi", do["payment_intent"])
+    must(id is not None, "a command names its payment")
+    wish = Wish(command.book_id, id, do["amount"], do["reason"], do["metadata"], command.by, Face(command.env))  # pyrefly: ignore
+    intents = await store.lock(tx, [(wish.book_id, wish.intent_id)])
+    charges = await store.charges(tx, intents)
+    intent, charge = intents.get((wish.book_id, wish.intent_id)), charges.get((wish.book_id, wish.intent_id))
+    refused = _refusal(intent, charge, wish)
+    if refused is not None:
+        raise refused
+    assert intent is not None and charge is not None
+    fold = _Fold(intents, {}, charges, {}, Rules())
+    refund = fold.reserve(intent, charge, wish, do["amount"], fold.at)
+    await store.save(tx, fold.changes)
+    after = {
+        "amount": refund.amount,
+        "currency": refund.currency,
+        "of": do["charge"],
+        "approval": ids.show("apr", command.approval_id),
+    }
+    trail.note(tx, "refund.created", ids.show("re", refund.id), book_id=refund.book_id, after=after)
+    return {"refund": ids.show("re", refund.id)}
 
 
 BEGIN_REFUND: LaneSpec[Asked[Wish], Begun | Reply] = LaneSpec("payments.begin_refund", begin_many)

@@ -50,6 +50,10 @@ class Authority:
             found = self._over[merchant_id] = frozenset().union(*held)
         return found
 
+    def roles(self, merchant_id: UUID) -> frozenset[str]:
+        """The roles that reach everything of this merchant."""
+        return frozenset(g.role for g in self.grants if _reaches(g, merchant_id))
+
     def own(self, merchant_id: UUID) -> frozenset[str]:
         """What is allowed with what one made oneself, or has to do."""
         held = [g.permissions for g in self.grants if g.at is At.OWN and g.merchant_id in (None, merchant_id)]

@@ -82,7 +82,7 @@ async def authenticate(envs: Mapping[str, Env], token: str, headers: Mapping[str
     return Principal(
         env, merchant_id, bearer.by, kind, allowed, bearer.name,
         merchant["business_line"] if merchant else "", merchant["late_success"] if merchant else "refund", bearer.expires_at,
-        bearer.actor, own, bearer.id,
+        bearer.actor, own, bearer.id, authority.over(ids.PLATFORM),
     )  # fmt: skip
 
 

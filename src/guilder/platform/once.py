@@ -101,8 +101,11 @@ async def answer_once(call: Call, lane: LaneSpec[Asked[I], Reply], item: I) -> A
     return answer(await call.principal.env.lane(lane).submit(Asked(key_of(call), item), book))
 
 
-async def once(call: Call, work: Callable[[Tx], Awaitable[msgspec.Struct]]) -> Answer:
-    """Run `work` once per key; replay its answer byte for byte.  Raises Busy, and what `work` raises beside Rejected."""
+async def once(call: Call, work: Callable[[Tx], Awaitable[msgspec.Struct | Rejected]]) -> Answer:
+    """Run `work` once per key; replay its answer byte for byte.  Raises Busy, and what `work` raises beside Rejected.
+
+    A refusal that `work` raises leaves nothing else; with one that it returns stays what it did.
+    """
     return await _once(call.principal.env.db, key_of(call), work)
 
 
@@ -114,14 +117,15 @@ async def once_in_control(call: Call, work: Callable[[Tx], Awaitable[msgspec.Str
     return await _once(who.env.control, Key(who.person_id, call.idempotency_key, same, call.request_id), work)
 
 
-async def _once(db: Database, key: Key, work: Callable[[Tx], Awaitable[msgspec.Struct]]) -> Answer:
+async def _once(db: Database, key: Key, work: Callable[[Tx], Awaitable[msgspec.Struct | Rejected]]) -> Answer:
     async def attempt(tx: Tx) -> Reply:
         [found] = await idempotency.look_many(tx, [key])
         if isinstance(found, Reply):
             return found
         if isinstance(found, GuilderError):
             raise _Known(found)
-        reply = Reply(200, encode(await work(tx)))
+        said = await work(tx)
+        reply = refusal(said) if isinstance(said, Rejected) else Reply(200, encode(said))
         idempotency.store_answers(tx, [(key, reply)])
         return reply
 
@@ -130,8 +134,8 @@ async def _once(db: Database, key: Key, work: Callable[[Tx], Awaitable[msgspec.S
             return answer(await db.transact(attempt))
         except _Known as known:
             raise known.error from None
-        except Rejected as refusal:
-            return answer(await _store_refusal(db, key, refusal))
+        except Rejected as refused:
+            return answer(await _store_refusal(db, key, refused))
         except (Conflict, Contended, Lost):
             continue
     raise Busy

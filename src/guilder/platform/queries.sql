@@ -229,6 +229,85 @@ SELECT coalesce(max(n), 0) AS seals, coalesce(sum(entries), 0)::bigint AS entrie
 -- Seal $1, or the last.
 SELECT n, tx::text AS tx, id, at, hash FROM platform.trail_seal WHERE $1::bigint IS NULL OR n = $1 ORDER BY n DESC LIMIT 1
 
+-- name: find_approval_chains
+-- What rules there are for a kind in these books, with a row for each step.
+SELECT c.book_id, c.id, c.kind, c.by_platform, c.asset, c.over, c.expires_s, c.made_by, c.created_at, s.permission, s.role, s.at, s.people
+  FROM platform.approval_chain c
+  JOIN platform.approval_step s ON s.book_id = c.book_id AND s.chain_id = c.id
+ WHERE c.kind = $1 AND c.book_id = ANY ($2::uuid[])
+ ORDER BY c.book_id, c.id, s.n
+
+-- name: list_approval_chains
+-- $1: of these books, NULL: of all.
+SELECT c.book_id, c.id, c.kind, c.by_platform, c.asset, c.over, c.expires_s, c.made_by, c.created_at, s.permission, s.role, s.at, s.people
+  FROM platform.approval_chain c
+  JOIN platform.approval_step s ON s.book_id = c.book_id AND s.chain_id = c.id
+ WHERE $1::uuid[] IS NULL OR c.book_id = ANY ($1)
+ ORDER BY c.kind, c.book_id, c.by_platform, c.asset, c.over, c.id, s.n
+
+-- name: insert_approval_chain
+INSERT INTO platform.approval_chain (book_id, id, kind, by_platform, asset, over, expires_s, made_by, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+    ON CONFLICT (kind, book_id, by_platform, asset, over) DO NOTHING
+RETURNING id
+
+-- name: insert_approval_steps
+INSERT INTO platform.approval_step (book_id, chain_id, n, permission, role, at, people)
+SELECT $1, $2, n, permission, role, at, people
+  FROM unnest($3::text[], $4::text[], $5::text[], $6::integer[]) WITH ORDINALITY AS s (permission, role, at, people, n)
+
+-- name: delete_approval_chain
+-- $1: only one of this merchant's own; NULL: anyone's.
+DELETE FROM platform.approval_chain WHERE id = $2 AND ($1::uuid IS NULL OR (book_id = $1 AND NOT by_platform))
+RETURNING book_id, kind, asset, over
+
+-- name: insert_approval
+INSERT INTO platform.approval (book_id, id, kind, subject, summary, command, hash, asset, units, maker, steps, root_id, business_line,
+                               created_at, expires_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+
+-- name: lock_approval
+SELECT * FROM platform.approval WHERE book_id = $1 AND id = $2 FOR NO KEY UPDATE
+
+-- name: find_approval
+-- $1: of this book, NULL: of whatever book.
+SELECT * FROM platform.approval WHERE id = $2 AND ($1::uuid IS NULL OR book_id = $1)
+
+-- name: list_approvals
+-- $1: of this book, NULL: of all; $2: older than this, $3: newer than this, $4 and $5: made within; $7: in this state, $8: of this kind
+SELECT * FROM platform.approval
+ WHERE ($1::uuid IS NULL OR book_id = $1)
+   AND id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND id > coalesce($3::uuid, '00000000-0000-0000-0000-000000000000')
+   AND ($4::timestamptz IS NULL OR created_at >= $4) AND ($5::timestamptz IS NULL OR created_at < $5)
+   AND ($7::text IS NULL OR CASE WHEN state IN ('open', 'approved') AND expires_at <= now() THEN 'expired' ELSE state END = $7)
+   AND ($8::text IS NULL OR kind = $8)
+ ORDER BY id DESC
+ LIMIT $6
+
+-- name: find_approval_decisions
+SELECT d.book_id, d.approval_id, d.actor, d.step, d.yes, d.hash, d.why, d.at
+  FROM unnest($1::uuid[], $2::uuid[]) AS k (book_id, id)
+  JOIN platform.approval_decision d ON d.book_id = k.book_id AND d.approval_id = k.id
+ ORDER BY d.at, d.actor
+
+-- name: insert_approval_decision
+INSERT INTO platform.approval_decision (book_id, approval_id, actor, step, yes, hash, why, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+
+-- name: end_approval
+UPDATE platform.approval SET state = $3, result = $4, reason = $5, ended_at = $6 WHERE book_id = $1 AND id = $2
+
+-- name: expire_approvals
+UPDATE platform.approval a SET state = 'expired', ended_at = $1
+  FROM (SELECT book_id, id, state AS was FROM platform.approval
+         WHERE state IN ('open', 'approved') AND expires_at <= $1
+         ORDER BY expires_at LIMIT $2
+           FOR NO KEY UPDATE SKIP LOCKED) k
+ WHERE a.book_id = k.book_id AND a.id = k.id
+RETURNING a.book_id, a.id, k.was
+
+-- name: count_open_approvals
+SELECT kind, count(*) AS n FROM platform.approval WHERE state IN ('open', 'approved') GROUP BY kind
+
 -- name: open_cases
 -- One case per subject and kind: evidence that comes again does not open it twice, unless it was resolved, and this is news.
 INSERT INTO platform.case AS c (book_id, id, kind, subject, summary, evidence, root_id, fact, moved, proposal, due_at)

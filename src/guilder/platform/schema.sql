@@ -36,6 +36,8 @@ CREATE TABLE platform.retention (
 );
 INSERT INTO platform.retention (name, keep_days, least_days, reason) VALUES
     ('platform.answer', 30, 1, 'a caller may repeat a request for so long, and hears the same'),
+    ('platform.approval', NULL, NULL, 'who wanted what, and what became of it'),
+    ('platform.approval_decision', NULL, NULL, 'who agreed to what'),
     ('platform.case', NULL, NULL, 'who decided what a machine would not'),
     ('platform.case_attachment', NULL, NULL, 'on what it was decided'),
     ('platform.case_comment', NULL, NULL, 'what was said before it was decided'),
@@ -365,6 +367,78 @@ BEGIN
     RETURN leaves.n;
 END $$;
 
+-- Who has to agree to what, as data: an amount above `over` of an asset waits for the people of every step.  See platform/approval.py.
+CREATE TABLE platform.approval_chain (
+    book_id     uuid        NOT NULL,           -- whose commands; '00000000-0000-0000-0000-000000000000': every book's
+    id          uuid        NOT NULL,           -- 'apc_…'
+    kind        text        NOT NULL,           -- 'refund'
+    by_platform boolean     NOT NULL,           -- whose rule it is: a merchant's own is asked for beside the platform's, never instead of it
+    asset       text        NOT NULL DEFAULT '', -- 'CNY'; '': any, and none
+    over        bigint      NOT NULL DEFAULT 0 CHECK (over >= 0), -- smallest units: from more than this, until the next chain's; 0: everything
+    expires_s   integer     NOT NULL CHECK (expires_s > 0), -- how long there is to decide
+    made_by     text        NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (book_id, id),
+    UNIQUE (kind, book_id, by_platform, asset, over),
+    CHECK (by_platform OR book_id <> '00000000-0000-0000-0000-000000000000')
+);
+
+-- The steps of a chain, one after the other.
+CREATE TABLE platform.approval_step (
+    book_id    uuid    NOT NULL,
+    chain_id   uuid    NOT NULL,
+    n          integer NOT NULL CHECK (n > 0),
+    permission text    NOT NULL DEFAULT '',     -- who has this permission beside approvals:decide may agree;
+    role       text    NOT NULL DEFAULT '',     -- or who has this role; 'machine': whoever is at the machine, which is nobody in particular
+    at         text    NOT NULL CHECK (at IN ('platform', 'merchant')), -- where they must have it
+    people     integer NOT NULL CHECK (people BETWEEN 1 AND 10),
+    PRIMARY KEY (book_id, chain_id, n),
+    FOREIGN KEY (book_id, chain_id) REFERENCES platform.approval_chain ON DELETE CASCADE,
+    CHECK ((permission = '') <> (role = ''))
+);
+
+-- What somebody wants done, until others have agreed.  What is to be done, who wanted it and who has to agree never change (A7).
+CREATE TABLE platform.approval (
+    book_id       uuid        NOT NULL,
+    id            uuid        NOT NULL,         -- 'apr_…'
+    kind          text        NOT NULL,
+    subject       text        NOT NULL,         -- what it is done to: 'pi_…'
+    summary       text        NOT NULL,         -- one sentence for a person
+    command       text        NOT NULL,         -- what is done: canonical JSON; secrets in it are sealed
+    hash          bytea       NOT NULL,         -- SHA-256 of all of the above, of asset and units
+    asset         text        NOT NULL DEFAULT '',
+    units         bigint,                       -- NULL: it is about no amount
+    maker         text        NOT NULL,         -- 'usr_…', 'svc_…', 'key_…', 'operator'
+    steps         text        NOT NULL,         -- JSON: as they were when it was made
+    state         text        NOT NULL DEFAULT 'open'
+                  CHECK (state IN ('open', 'approved', 'executed', 'refused', 'expired', 'cancelled')),
+    result        text,                         -- JSON: what it led to
+    reason        text,                         -- why it ended without
+    root_id       uuid        NOT NULL,
+    business_line text        NOT NULL DEFAULT '',
+    created_at    timestamptz NOT NULL,
+    expires_at    timestamptz NOT NULL,
+    ended_at      timestamptz,
+    PRIMARY KEY (book_id, id),
+    UNIQUE (id)
+);
+CREATE INDEX approval_due ON platform.approval (expires_at) WHERE state IN ('open', 'approved');
+
+-- Who said yes or no to what.  Written once; one person decides once (A4).
+CREATE TABLE platform.approval_decision (
+    book_id     uuid        NOT NULL,
+    approval_id uuid        NOT NULL,
+    actor       text        NOT NULL,           -- 'usr_…', or 'operator' for whoever was at the machine
+    step        integer     NOT NULL,
+    yes         boolean     NOT NULL,
+    hash        bytea       NOT NULL,           -- of what its author saw (A2)
+    why         text        NOT NULL DEFAULT '',
+    at          timestamptz NOT NULL,
+    PRIMARY KEY (book_id, approval_id, actor)
+);
+CREATE TRIGGER written_once BEFORE UPDATE OR DELETE ON platform.approval_decision
+   FOR EACH ROW EXECUTE FUNCTION platform.refuse_change();
+
 -- Counters: what limits and velocities count.  See platform/counters.py.  One row each: whoever adds to it or takes from it holds this
 -- row until he commits.
 CREATE TABLE platform.counter (
@@ -624,6 +698,9 @@ GRANT SELECT, INSERT ON platform.case_comment, platform.case_attachment, platfor
 GRANT SELECT, INSERT, UPDATE ON platform.case TO guilder_app;
 GRANT SELECT, INSERT ON platform.person_key TO guilder_app;
 GRANT UPDATE (sealed, erased_at) ON platform.person_key TO guilder_app;
+GRANT SELECT, INSERT, DELETE ON platform.approval_chain, platform.approval_step TO guilder_app;
+GRANT SELECT, INSERT ON platform.approval, platform.approval_decision TO guilder_app;
+GRANT UPDATE (state, result, reason, ended_at) ON platform.approval TO guilder_app;
 GRANT SELECT, INSERT, DELETE ON platform.counter, platform.take, platform.tally TO guilder_app;
 GRANT UPDATE (window_s, crowded, forget_at) ON platform.counter TO guilder_app;
 GRANT UPDATE (expires_at) ON platform.take TO guilder_app;

@@ -42,6 +42,7 @@ class ErrorBody(msgspec.Struct, omit_defaults=True):
     param: str | None = None
     decline_code: str | None = None
     payment_intent: dict[str, Any] | None = None
+    approval: dict[str, Any] | None = None  # what is open now, with approval_required
 
 
 class ErrorEnvelope(msgspec.Struct):
