@@ -7,8 +7,11 @@ It is looked for as it stands, and as hexadecimal, base64, JSON and URLs write i
 """
 
 import base64
+import contextlib
+import io
 import json
 import urllib.request
+import zipfile
 import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from urllib.parse import quote
@@ -88,7 +91,8 @@ def written(value: object) -> Iterator[bytes]:
         yield str(value).encode("utf-8", "replace")
         return
     yield value
-    try:
-        yield zlib.decompress(value)
-    except zlib.error:
-        return
+    with contextlib.suppress(zlib.error):
+        yield zlib.decompressobj(47).decompress(value)  # zlib or gzip, and what of it was cut
+    if value.startswith(b"PK"):
+        with zipfile.ZipFile(io.BytesIO(value)) as packed:
+            yield from map(packed.read, packed.namelist())

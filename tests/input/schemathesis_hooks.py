@@ -106,10 +106,12 @@ def _sensible(operation: str, params: dict[str, Any], path: str) -> None:
         elif bare == "client_secret":
             del params[name]
         elif bare in ("starting_after", "ending_before"):
-            kind = LISTS[path.rpartition("/")[2]]
+            kind = LISTS.get(path.rpartition("/")[2])  # None: a list for people
             params[name] = next(SEEDS[kind]) if kind in SEEDS else "li_1"
         elif bare in KINDS and isinstance(params[name], str):
             params[name] = "pm_wechat_pay" if bare == "payment_method" else _one(KINDS[bare])
+        elif bare in ("debit", "credit", "account"):
+            params[name] = "x:b" if bare == "credit" else "x:a"
         elif bare == "source":
             params[name] = next(SEEDS["ch"])
         elif bare == "url":

@@ -25,6 +25,9 @@ CONFIG = """
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", "400", "401", "402", "403", "404", "409"]
 """
+NOT_FOR_KEYS = (
+    "^/v1/(users|sessions|invitations|roles|grants)(/|$)"  # tests/people has these, as somebody who has signed in
+)
 CASES, ACCEPTED = 2000, 0.4
 
 
@@ -98,7 +101,7 @@ async def test_schemathesis_finds_nothing_with_every_check(
     command = [
         str(Path(sys.executable).with_name("schemathesis")), "run", stack.api + "/openapi.json", "--checks", "all",
         "--header", f"Authorization: Bearer {shop.key}", "--max-examples", "10", "--seed", "2",
-        "--workers", "2", "--continue-on-failure", "--no-shrink",
+        "--exclude-path-regex", NOT_FOR_KEYS, "--workers", "2", "--continue-on-failure", "--no-shrink",
     ]  # fmt: skip
     env = {
         **os.environ, "NO_COLOR": "1", "SCHEMATHESIS_HOOKS": str(HOOKS), "GUILDER_API": stack.api, "GUILDER_KEY": shop.key,

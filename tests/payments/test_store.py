@@ -109,6 +109,30 @@ async def test_statements_do_not_grow_with_the_batch(place: Place, desk: Desk, s
     }  # fmt: skip  # one of the refund's asks whether others have to agree to it
 
 
+@pytest.mark.parametrize("size", [1, 60])
+async def test_E4_who_pays_costs_a_statement_or_two_where_something_is_known_of_him(
+    place: Place, desk: Desk, db: Database, size: int
+) -> None:
+    """Of somebody new nothing is looked up; then the keys of a whole batch are one statement (and what waited before it another).  Without anything personal: none, as above."""
+    counts = []
+
+    async def run(tx: CountingTx, work: Any, *items: Any) -> list[Any]:
+        tx.statements = 0
+        results = list(await work(tx, list(items)))
+        await tx.flush()
+        counts.append(tx.statements)
+        return results
+
+    intents = [replace(desk.intent(), extra={"receipt_email": "lin@mail.example"}) for _ in range(size)]
+    async with place.tx() as tx:
+        tx.keyring = db.keyring
+        await run(tx, create.create_many, *(desk.new(i, ids.text(i.id)) for i in intents))
+        begun = await run(tx, confirm.begin_many, *(desk.begin(i.id, f"b {ids.text(i.id)}") for i in intents))
+        await run(tx, record.record_many, *(desk.heard(b.attempt, said(b.attempt, State.SUCCEEDED)) for b in begun))
+
+    assert dict(zip(("create", "begin", "record"), counts, strict=True)) == {"create": 2, "begin": 5, "record": 6}
+
+
 @pytest.mark.parametrize("kind", [Method, Intent, Attempt, Charge, Refund])
 async def test_a_struct_has_the_columns_of_its_table_in_their_order(place: Place, kind: type) -> None:
     rows = await place.fetch(

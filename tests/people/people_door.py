@@ -6,8 +6,10 @@ import json
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import crew
@@ -19,6 +21,7 @@ from guilder.people.model import At
 from guilder.platform import db
 from stack import Stack, eventually
 
+T = TypeVar("T")
 PASSWORD = "seven quiet otters"
 
 
@@ -55,6 +58,13 @@ class Person:
 def code_of(answer: tuple[int, Any]) -> tuple[int, str | None]:
     """The status, and the code of the error."""
     return answer[0], answer[1].get("error", {}).get("code")
+
+
+async def at_once(n: int, do: Callable[[int], T]) -> list[T]:
+    """Do it in as many threads: the loop's own are few, and would do it one after the other."""
+    with ThreadPoolExecutor(n) as threads:
+        loop = asyncio.get_running_loop()
+        return list(await asyncio.gather(*(loop.run_in_executor(threads, do, i) for i in range(n))))
 
 
 def address() -> str:

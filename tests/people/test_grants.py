@@ -1,10 +1,9 @@
 """Grants and roles: nobody gives what is not his to give.  The names of the rules are those of people/grants.py."""
 
-import asyncio
 from typing import Any
 
 import pytest
-from people_door import as_owner, code_of, trail, until
+from people_door import as_owner, at_once, code_of, trail, until
 
 import crew
 from guilder.core import ids
@@ -167,9 +166,7 @@ async def test_one_key_gives_once_in_the_control_database_and_is_the_persons_own
 
 async def test_twenty_give_the_same_at_once_and_it_is_given_once(door: Stack) -> None:
     boss, person = await somebody(door, ("operator", "platform", None)), await somebody(door)
-    answers = await asyncio.gather(
-        *(asyncio.to_thread(give, door, boss, person.shown, "auditor", key=f"same {n % 4}") for n in range(20))
-    )
+    answers = await at_once(20, lambda n: give(door, boss, person.shown, "auditor", key=f"same {n % 4}"))
     assert {a[0] for a in answers} <= {200, 503} and len({a[1]["id"] for a in answers if a[0] == 200}) == 1
     assert len(await as_owner(door, "SELECT 1 FROM people.grant WHERE person_id = $1", person.id)) == 1
 

@@ -37,7 +37,8 @@ def test_a_line_carries_its_chain_of_work() -> None:
 @pytest.mark.parametrize(
     "secret",
     ["sk_test_4eC39HqLyjWDarjtT1zdp7dc", "rk_live_4eC39HqLyjWDarjtT1zdp7dc", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-     "-----BEGIN RSA PRIVATE KEY-----"],
+     "-----BEGIN RSA PRIVATE KEY-----", "us_4eC39HqLyjWDarjtT1zdp7dc4eC39HqL", "sv_4eC39HqLyjWDarjtT1zdp7dc4eC39HqL",
+     "it_4eC39HqLyjWDarjtT1zdp7dc4eC39HqL"],
 )  # fmt: skip
 def test_no_secret_is_in_a_line_or_its_trace(secret: str) -> None:
     try:

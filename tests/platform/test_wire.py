@@ -1,12 +1,14 @@
 """The wire, against real sockets: NotSent or Silence, journaled before it is sent, no secret in the journal."""
 
 import asyncio
+import hashlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 
 from guilder.core import ids
@@ -16,7 +18,7 @@ from guilder.platform import context
 from guilder.platform.batch import Lane, Limits
 from guilder.platform.db import Database, Tx
 from guilder.platform.environment import Env
-from guilder.platform.wire import About, Wire, write_messages
+from guilder.platform.wire import About, Wire, without_persons, write_messages
 from place import Place
 
 pytest_plugins = ["database"]
@@ -273,6 +275,30 @@ async def test_no_secret_and_no_person_is_in_the_journal(wire: Wire, env: Env, p
         assert secret not in text
     assert '"total":1' in text and '"trade_no":"2013"' in text and "total_amount=1.00" in text, "and the rest is"
     assert kept[0]["url"].endswith("?a=1&sign=[removed]&b=2")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        rb'{"user_name":"Lin \"CANARY\" Zhao","trade_no":"2013"}',
+        b'\n {"payer":{"sub_openid":"CANARY"},"trade_no":"2013"}',
+        b"buyer_open_id=CANARY&trade_no=2013",
+    ],
+)
+def test_persons_are_removed_however_they_are_written(body: bytes) -> None:
+    kept = without_persons(body)
+    assert b"CANARY" not in kept and b"Zhao" not in kept and b"trade_no" in kept
+
+
+async def test_of_a_channels_file_the_journal_keeps_what_proves_it(wire: Wire, env: Env, place: Place) -> None:
+    """A bill names its payers line by line; it lies whole in its statement."""
+    what = msgspec.structs.replace(about(), op="statement")
+    async with channel(answering(b"`oUpF8uMuAJO_M2pxb1Q9zNjWeS6o,`1.00")) as url:
+        [reply] = await wire.carry_out(ask(HttpCall("GET", url)), what)
+
+    assert isinstance(reply, HttpReply) and reply.body.endswith(b"1.00")
+    digest = hashlib.sha256(reply.body).hexdigest()
+    assert (await journal(wire, place, what))[1]["body"] == f"[a file of 35 bytes, SHA-256 {digest}]".encode()
 
 
 async def test_the_journal_keeps_the_beginning_of_a_long_body(wire: Wire, env: Env, place: Place) -> None:

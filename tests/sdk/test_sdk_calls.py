@@ -29,6 +29,7 @@ OWN = {
     "GET /v1/cases", "GET /v1/cases/{case}", "POST /v1/cases/{case}", "POST /v1/cases/{case}/comments",
     "POST /v1/cases/{case}/attachments", "GET /v1/cases/{case}/attachments/{attachment}", "POST /v1/cases/{case}/wait",
     "POST /v1/cases/{case}/resolve",
+    "POST /v1/customers/{customer}/erase", "GET /v1/customers/{customer}/export",
 }  # fmt: skip
 OWN |= {f"{r.method} {r.path}" for r in people.ROUTES}
 

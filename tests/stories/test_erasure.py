@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -259,6 +260,48 @@ async def test_an_export_has_everything_and_says_where_it_lies(stack: Stack, who
     with pytest.raises(Exception, match="404"):
         other.post(f"customers/{customer.id}/erase", {})
     shop.post(f"customers/{customer.id}/erase", {})
+
+
+async def test_what_endpoints_answered_to_webhooks_about_a_person_goes(stack: Stack, who: Known) -> None:
+    """Webhooks say who pays; an endpoint that repeats it leaves that in its tries.  After the erasure a webhook that is sent again says null."""
+    shop = await stack.merchant()
+    v1, told = shop.client().v1, list[Any]()
+
+    class Echo(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            event = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            told.append((event["id"], event["data"]["object"].get("receipt_email")))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(str(told[-1]).encode())
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}/"
+        hook = v1.webhook_endpoints.create({"url": address, "enabled_events": ["payment_intent.created"]})
+        customer = customer_of(shop, who)
+        await paid_by(shop, who, "payment", customer=customer.id)
+        await eventually(lambda: told)
+        assert [email for _, email in told] == [who["receipt"]]
+        deliveries = f"/v1/webhook_endpoints/{hook.id}/deliveries"
+
+        def tries() -> list[Any]:
+            [delivery] = json.loads(shop.client().raw_request("get", deliveries).body)["data"]
+            return delivery["tries"]
+
+        await eventually(lambda: who["receipt"] in str(tries()))
+        kept = json.loads(shop.client().raw_request("get", f"/v1/customers/{customer.id}/export").body)["kept"]
+        erased = shop.post(f"customers/{customer.id}/erase", {})
+        shop.post(f"webhook_endpoints/{hook.id}/redeliver", {"event": told[0][0]})
+        await eventually(lambda: len(told) == 2)
+        server.shutdown()
+
+    assert [k["where"] for k in kept].count("notify.delivery_try") == 1
+    assert (erased["blanked"]["webhook_tries"], told[1]) == (1, (told[0][0], None))
+    await nothing_of(stack, who)
 
 
 async def test_E1_events_have_persons_encrypted_and_others_have_nothing(stack: Stack, who: Known) -> None:

@@ -6,6 +6,7 @@
         Unauthenticated       no key, or one that is not ours                       -> 401
         CardError             the payer's way of paying was declined                -> 402
         Forbidden             the key may not do this                               -> 403
+        ApprovalRequired      others have to agree first; `approval` is what waits  -> 403
         NotFound              no such thing, or it is another merchant's            -> 404
         WrongState            not while it is in this state                         -> 400
         KeyReused             one idempotency key, two different requests           -> 400
@@ -77,6 +78,13 @@ class Forbidden(Rejected):
 
     status = 403
     code = "insufficient_permissions"
+
+
+class ApprovalRequired(Rejected):
+    """This needs the approval of others first. Nothing was done yet."""
+
+    status = 403
+    code = "approval_required"
 
 
 class NotFound(Rejected):

@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, UnsetType, field
 
 from guilder.core import clock, ids
 from guilder.core.amount import EXPONENT, INT64
-from guilder.core.errors import Invalid, NotFound
+from guilder.core.errors import ApprovalRequired, Invalid, NotFound
 from guilder.core.page import turn
 from guilder.ledger import manual, present
 from guilder.ledger.chart import Account
@@ -19,7 +19,6 @@ from guilder.ledger.own import note, open_own
 from guilder.ledger.posting import post
 from guilder.ledger.present import LedgerAccount, LedgerJournal, Posting, StatementLine
 from guilder.platform import approval, context
-from guilder.platform.approval import ApprovalRequired
 from guilder.platform.db import Row, Tx
 from guilder.platform.once import once
 from guilder.platform.sql import load, walked

@@ -6,12 +6,11 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from guilder.channels.registry import CHANNELS
 from guilder.core import ids
-from guilder.core.errors import Forbidden, Invalid, NotFound
+from guilder.core.errors import ApprovalRequired, Forbidden, Invalid, NotFound
 from guilder.merchants import channel_accounts, present
 from guilder.merchants.present import ChannelAccountObject
 from guilder.merchants.principal import Principal
 from guilder.platform import approval
-from guilder.platform.approval import ApprovalRequired
 from guilder.platform.db import Tx
 from guilder.platform.once import once
 from guilder.platform.web import Answer, Call, Params, Route, route

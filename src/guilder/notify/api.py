@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from guilder.core import clock, ids
 from guilder.core.check import never
-from guilder.core.errors import Invalid, NotFound
+from guilder.core.errors import ApprovalRequired, Invalid, NotFound
 from guilder.core.page import PageQuery, turn
 from guilder.notify import guard, revealing, sign
 from guilder.notify.endpoints import Change, Remove, Roll, Update, change_many, create_many, no_such_endpoint
@@ -29,7 +29,6 @@ from guilder.notify.present import (
 )
 from guilder.notify.redeliver import MOST, Ask, redeliver_many
 from guilder.platform import approval, persons
-from guilder.platform.approval import ApprovalRequired
 from guilder.platform.db import Tx
 from guilder.platform.once import answer_once, once, one_phase
 from guilder.platform.sql import load, walked

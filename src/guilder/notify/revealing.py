@@ -17,7 +17,8 @@ KIND = "key_reveal"  # of what waits for approval
 
 async def ask(tx: Tx, book_id: UUID, id: UUID) -> Approval:
     """Open the approval.  Raises NotFound; Forbidden where no chain says who has to agree: then nobody sees it."""
-    e, shown = await _find(tx, book_id, id), ids.show("we", id)
+    await _find(tx, book_id, id)
+    shown = ids.show("we", id)
     need = (await approval.rules(tx, KIND, [book_id])).need(book_id)
     if need is None:
         raise Forbidden(
@@ -25,9 +26,7 @@ async def ask(tx: Tx, book_id: UUID, id: UUID) -> Approval:
             code="approval_chain_missing",
         )
     by = context.current()
-    asked = approval.ask(
-        book_id, KIND, shown, f"Show the secret of {shown} ({e.url}) again.", {"endpoint": shown}, need, by
-    )
+    asked = approval.ask(book_id, KIND, shown, f"Show the secret of {shown} again.", {"endpoint": shown}, need, by)
     approval.open_one(tx, asked, by)
     return asked
 

@@ -18,7 +18,7 @@ from guilder.people.model import At
 from guilder.people.principal import digest, new_token
 from guilder.people.sign_in import Refused
 from guilder.platform import context, trail
-from guilder.platform.db import Row, Tx
+from guilder.platform.db import Conflict, Row, Tx
 from guilder.platform.environment import Env
 from guilder.platform.sql import load
 
@@ -80,7 +80,10 @@ async def accept(env: Env, token: str, password: str, name: str, *, ip: str) -> 
     Raises InvitationRefused, Invalid for a password that may be none, Refused for a wrong one, RateLimited, Busy.
     """
     async with passwords.turn():
-        return await _accept(env, token, password, name, ip)
+        try:
+            return await _accept(env, token, password, name, ip)
+        except Conflict:  # somebody with this address has joined meanwhile, by another invitation: he is here already
+            return await _accept(env, token, password, name, ip)
 
 
 async def _accept(env: Env, token: str, password: str, name: str, ip: str) -> UUID:

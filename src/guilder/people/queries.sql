@@ -73,7 +73,7 @@ SELECT id, email, name, password, totp, totp_new, disabled_at, created_at FROM p
 
 -- name: list_people
 -- $1: older than this, $2: newer than this, $3 and $4: made within; $6: who has a role at this merchant
-SELECT p.id, p.email, p.name, p.password, p.totp, p.totp_new, p.disabled_at, p.created_at FROM people.person p
+SELECT p.id, p.email, p.name, p.totp, p.disabled_at, p.created_at FROM people.person p
  WHERE p.id < coalesce($1::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND p.id > coalesce($2::uuid, '00000000-0000-0000-0000-000000000000')
    AND ($3::timestamptz IS NULL OR p.created_at >= $3) AND ($4::timestamptz IS NULL OR p.created_at < $4)
    AND ($6::uuid IS NULL OR EXISTS (SELECT FROM people.grant g WHERE g.person_id = p.id AND g.merchant_id = $6))
@@ -131,7 +131,7 @@ UPDATE people.person SET totp = NULL, totp_new = NULL WHERE id = $1
 -- name: lock_attempts
 -- In key order; such that are new are made.
 INSERT INTO people.attempt AS a (key, n, at, wait_until)
-SELECT k, 0, $2, $2 FROM unnest($1::bytea[]) AS k ORDER BY k
+SELECT k, 0, $2, 'epoch' FROM unnest($1::bytea[]) AS k ORDER BY k
     ON CONFLICT (key) DO UPDATE SET n = a.n
 RETURNING key, n, at, wait_until
 

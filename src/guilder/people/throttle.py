@@ -20,6 +20,7 @@ PERSON_FREE, ADDRESS_FREE = 5, 50
 LONGEST_S = 900
 QUIET = timedelta(days=1)  # then it begins anew
 TRIES = 3
+NO_WAIT = clock.from_unix(0)  # clocks differ, and who took his time first may lock last: no wait is no instant of today
 
 Counted = tuple[bytes, int]  # a key, and how many tries are free
 
@@ -58,8 +59,9 @@ async def count(control: Database, keys: Sequence[Counted], now: datetime | None
             raise RateLimited(f"Too many tries. Try again in {seconds} seconds.", code="too_many_tries")
         for row in rows:
             n = 1 + (row["n"] if at - row["at"] < QUIET else 0)
+            wait = wait_s(n, free[row["key"]])
             counted.append(n)
-            until.append(at + timedelta(seconds=wait_s(n, free[row["key"]])))
+            until.append(at + timedelta(seconds=wait) if wait else NO_WAIT)
         await tx.run(Q.save_attempts, [r["key"] for r in rows], counted, until, at)
 
     for left in reversed(range(TRIES)):
@@ -74,7 +76,9 @@ async def take_back(tx: Tx, keys: Sequence[Counted], *, forget: bool) -> None:
     """It was no wrong try.  `forget`: what else was counted of the person goes, too."""
     at = clock.now()
     rows = await _lock(tx, keys, at)
-    await tx.run(Q.save_attempts, [r["key"] for r in rows], [max(r["n"] - 1, 0) for r in rows], [at for _ in rows], at)
+    await tx.run(
+        Q.save_attempts, [r["key"] for r in rows], [max(r["n"] - 1, 0) for r in rows], [NO_WAIT for _ in rows], at
+    )
     if forget:
         await tx.run(Q.delete_attempt, keys[0][0])
 

@@ -31,7 +31,7 @@ import msgspec
 
 from guilder.core import clock, ids
 from guilder.core.check import must
-from guilder.core.errors import Invalid, Rejected
+from guilder.core.errors import ApprovalRequired, Invalid
 from guilder.platform import trail
 from guilder.platform.context import Context
 from guilder.platform.db import Database, Row, Tx
@@ -187,13 +187,6 @@ def register(effects: Mapping[str, Effect | None]) -> None:
 def kinds() -> Mapping[str, Effect | None]:
     """What can want approval."""
     return _effects
-
-
-class ApprovalRequired(Rejected):
-    """This needs the approval of others first. Nothing was done yet."""
-
-    status = 403
-    code = "approval_required"
 
 
 async def rules(tx: Tx, kind: str, books: Sequence[UUID]) -> Rules:

@@ -167,4 +167,4 @@ async def _store_refusal(db: Database, key: Key, refused: Rejected) -> Reply:
 
 
 async def _store_expanded(db: Database, book: Any, key: str | None, body: bytes) -> None:
-    await db.transact(lambda tx: tx.run(Q.replace_answer_body, book, key, body))
+    await db.transact(lambda tx: tx.run(Q.expand_answer_body, book, key, body))

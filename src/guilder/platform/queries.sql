@@ -62,6 +62,12 @@ DELETE FROM platform.answer a
 -- name: replace_answer_body
 UPDATE platform.answer SET body = $3 WHERE book_id = $1 AND key = $2 AND state = 'done'
 
+-- name: expand_answer_body
+-- Not while somebody of this book is erased, for what was expanded may have been read before: a replay expands it anew.
+UPDATE platform.answer a SET body = $3
+ WHERE a.book_id = $1 AND a.key = $2 AND a.state = 'done'
+   AND NOT EXISTS (SELECT FROM platform.person_key p WHERE p.book_id = $1 AND p.erased_at > now() - interval '5 minutes')
+
 -- name: forget_answers
 -- The oldest $1 that their rule keeps no longer.  One that runs stays until it is answered.
 DELETE FROM platform.answer a

@@ -128,6 +128,7 @@ CREATE TABLE platform.person_key (
     PRIMARY KEY (book_id, id),
     CONSTRAINT "E2 erased is erased" CHECK ((sealed IS NULL) = (erased_at IS NOT NULL))
 );
+CREATE INDEX person_key_erased ON platform.person_key (book_id, erased_at) WHERE erased_at IS NOT NULL;
 
 CREATE FUNCTION platform.said_since(object uuid) RETURNS uuid LANGUAGE sql STABLE AS $$
     -- No event of an object has a lower id, however clocks differ: partitions before it need not be looked into.

@@ -15,6 +15,7 @@ cannot prove that it had not read.
 """
 
 import asyncio
+import hashlib
 import logging
 import re
 import time
@@ -46,10 +47,8 @@ KEPT_BODY = 65_536  # bytes of a body that the journal keeps
 _HEADERS = frozenset(
     {"content-type", "request-id", "wechatpay-serial", "wechatpay-timestamp", "date", "content-length"}
 )
-_PERSON = (
-    rb"(?:openid|user_name|buyer_logon_id|buyer_id|buyer_open_id|buyer_user_id|user_received_account|payer_client_ip)"
-)
-_PERSONAL = re.compile(rb'("' + _PERSON + rb'"\s*:\s*")[^"]*')
+_PERSON = rb"(?:(?:sp_|sub_)?openid|user_name|buyer_user_name|buyer_logon_id|buyer_id|buyer_open_id|buyer_user_id|user_received_account|payer_client_ip)"
+_PERSONAL = re.compile(rb'("' + _PERSON + rb'"\s*:\s*")(?:[^"\\]|\\.)*')
 _PERSONAL_IN_FORM = re.compile(rb"((?:^|&)" + _PERSON + rb"=)[^&]*")
 _SIGN = re.compile(r"([?&](?:sign|key|secret)=)[^&]*")
 
@@ -174,7 +173,7 @@ class Wire:
         telemetry.CHANNEL.labels(about.channel, about.op, outcome if reply is None else str(reply.status)).observe(took)
         self._note(
             Message(about, exchange_id, "in", clock.now(), None, None, reply.status if reply else None,
-                    _kept_headers(reply.headers) if reply else None, without_persons(reply.body) if reply else str(fault).encode(),
+                    _kept_headers(reply.headers) if reply else None, _kept_reply(about, reply.body) if reply else str(fault).encode(),
                     outcome, round(took * 1000), context.current().root_id)
         )  # fmt: skip
         if fault is not None:
@@ -277,7 +276,15 @@ def _kept_headers(headers: Mapping[str, str]) -> str:
     return msgspec.json.encode({k: v for k, v in headers.items() if k.lower() in _HEADERS}).decode()
 
 
+def _kept_reply(about: About, body: bytes) -> bytes:
+    """A reply as the journal keeps it.  Of a channel's file of a day only what proves it: it names payers in every line, and lies whole in
+    its statement."""
+    if about.op != "statement" or body.startswith(b"{"):
+        return without_persons(body)
+    return f"[a file of {len(body)} bytes, SHA-256 {hashlib.sha256(body).hexdigest()}]".encode()
+
+
 def without_persons(body: bytes) -> bytes:
     """The body without what names a person; cut to what the journal keeps."""
-    pattern = _PERSONAL if body.startswith(b"{") else _PERSONAL_IN_FORM
+    pattern = _PERSONAL if body[:64].lstrip().startswith(b"{") else _PERSONAL_IN_FORM
     return pattern.sub(rb"\1[removed]", body[:KEPT_BODY])
