@@ -22,6 +22,7 @@ from guilder.payments import audits as payments_audits
 from guilder.payments import events as payments_events
 from guilder.payments import personal as payments_personal
 from guilder.people import api as people_api
+from guilder.people import api_services
 from guilder.people import jobs as people_jobs
 from guilder.platform import audit, housekeeping, trail_seal
 from guilder.platform.approval import Effect
@@ -46,6 +47,7 @@ ROUTES: tuple[Route, ...] = (
     *api_cases.ROUTES,
     *people_api.ROUTES,
     *api_channel_accounts.ROUTES, *api_approvals.ROUTES,
+    *api_services.ROUTES,
 )  # fmt: skip
 RESOURCES: tuple[Resource, ...] = (
     *api_refunds.RESOURCES, *merchants_api.RESOURCES, *api_methods.RESOURCES, *cashier.RESOURCES,
