@@ -118,8 +118,12 @@ def _sensible(operation: str, params: dict[str, Any], path: str) -> None:
             params[name] = HOOK
         elif bare == "capture_method":
             params[name] = "automatic"
-        elif bare == "expires_at":
+        elif bare in ("expires_at", "until"):
             params[name] = int(time.time()) + 3600
+        elif bare == "resolver":
+            params[name] = "dismiss"
+        elif bare == "data" and "attachments" in path:
+            params[name] = "YQ=="
         elif isinstance(params[name], dict):
             _sensible("", params[name], path)
         elif isinstance(params[name], list):

@@ -101,7 +101,8 @@ async def test_schemathesis_finds_nothing_with_every_check(
     command = [
         str(Path(sys.executable).with_name("schemathesis")), "run", stack.api + "/openapi.json", "--checks", "all",
         "--header", f"Authorization: Bearer {shop.key}", "--max-examples", "10", "--seed", "2",
-        "--exclude-path-regex", NOT_FOR_KEYS, "--workers", "2", "--continue-on-failure", "--no-shrink",
+        # One worker: with two, hypothesis parses its own source in two threads at a time, which Python 3.11 does not survive.
+        "--exclude-path-regex", NOT_FOR_KEYS, "--workers", "1", "--continue-on-failure", "--no-shrink",
     ]  # fmt: skip
     env = {
         **os.environ, "NO_COLOR": "1", "SCHEMATHESIS_HOOKS": str(HOOKS), "GUILDER_API": stack.api, "GUILDER_KEY": shop.key,
