@@ -17,7 +17,6 @@ from guilder.app import (
     cli_customer,
     cli_ledger,
     cli_people,
-    cli_providers,
     cli_services,
     cli_storage,
     cli_trail,
@@ -238,7 +237,6 @@ app.add_typer(cli_storage.app, name="storage")
 app.add_typer(cli_trail.app, name="trail")
 app.add_typer(cli_cases.app, name="cases")
 app.add_typer(cli_customer.app, name="customer")
-cli_people.app.add_typer(cli_providers.app, name="providers")
 app.add_typer(cli_people.app, name="people")
 app.add_typer(cli_approvals.app, name="approvals")
 app.add_typer(cli_services.app, name="services")

@@ -17,7 +17,6 @@ from guilder.app.environments import World
 from guilder.merchants.principal import Principal, authenticate
 from guilder.payments import callbacks
 from guilder.people import principal as people
-from guilder.people import sso_pages
 from guilder.platform import idempotency, runtime, settings, telemetry
 from guilder.platform.once import context_of
 from guilder.platform.settings import Settings
@@ -47,7 +46,7 @@ def api(world: World) -> Starlette:
         domains.ROUTES,
         authenticate=who,
         resources=domains.RESOURCES,
-        others=[*callbacks.routes(world.envs), *sso_pages.routes(next(iter(world.envs.values()))), health(world)],
+        others=[*callbacks.routes(world.envs), health(world)],
         nobody=people.nobody(next(iter(world.envs.values()))),
         begin=context_of,
         observe=observe,
