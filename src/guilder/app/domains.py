@@ -22,7 +22,6 @@ from guilder.payments import audits as payments_audits
 from guilder.payments import events as payments_events
 from guilder.payments import personal as payments_personal
 from guilder.people import api as people_api
-from guilder.people import api_services
 from guilder.people import jobs as people_jobs
 from guilder.platform import audit, housekeeping, trail_seal
 from guilder.platform.approval import Effect
@@ -47,7 +46,6 @@ ROUTES: tuple[Route, ...] = (
     *api_cases.ROUTES,
     *people_api.ROUTES,
     *api_channel_accounts.ROUTES, *api_approvals.ROUTES,
-    *api_services.ROUTES,
 )  # fmt: skip
 RESOURCES: tuple[Resource, ...] = (
     *api_refunds.RESOURCES, *merchants_api.RESOURCES, *api_methods.RESOURCES, *cashier.RESOURCES,
