@@ -11,7 +11,7 @@ import crew
 from stack import Stack
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(900)]
-PATHS = "^/v1/(users|sessions|invitations|roles|grants)(/|$)"
+PATHS = "^/v1/(users|sessions|invitations|roles|grants|service_accounts)(/|$)"
 # No schema says which words sign in, or for how long guessing has to wait.
 CONFIG = """
 [checks.positive_data_acceptance]

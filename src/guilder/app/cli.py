@@ -1,4 +1,4 @@
-"""The command line: `guilder up | demo | doctor | merchants | channels | keys | ledger | storage | trail | cases | customer | people | approvals | reconcile | audit | reset`."""
+"""The command line: `guilder up | demo | doctor | merchants | channels | keys | ledger | storage | trail | cases | customer | people | approvals | services | reconcile | audit | reset`."""
 
 import asyncio
 import sys
@@ -11,7 +11,16 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from guilder.app import cli_approvals, cli_cases, cli_customer, cli_ledger, cli_people, cli_storage, cli_trail
+from guilder.app import (
+    cli_approvals,
+    cli_cases,
+    cli_customer,
+    cli_ledger,
+    cli_people,
+    cli_services,
+    cli_storage,
+    cli_trail,
+)
 from guilder.core import ids
 from guilder.core.errors import GuilderError, Invalid
 from guilder.platform import settings
@@ -230,6 +239,7 @@ app.add_typer(cli_cases.app, name="cases")
 app.add_typer(cli_customer.app, name="customer")
 app.add_typer(cli_people.app, name="people")
 app.add_typer(cli_approvals.app, name="approvals")
+app.add_typer(cli_services.app, name="services")
 keys_app = typer.Typer(no_args_is_help=True, help="API keys: list, make, roll, revoke.")
 app.add_typer(keys_app, name="keys")
 

@@ -9,9 +9,55 @@ SELECT k.id, k.service_id AS whose, v.name, k.expires_at
   FROM people.service_key k JOIN people.service v ON v.id = k.service_id
  WHERE k.hash = $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now()) AND v.disabled_at IS NULL
 
+-- name: insert_service
+INSERT INTO people.service (id, name, created_at) VALUES ($1, $2, $3)
+
+-- name: list_services
+-- $1: older than this, $2: newer than this, $3 and $4: made within, $6: this one
+SELECT id, name, disabled_at, created_at FROM people.service
+ WHERE id < coalesce($1::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND id > coalesce($2::uuid, '00000000-0000-0000-0000-000000000000')
+   AND ($3::timestamptz IS NULL OR created_at >= $3) AND ($4::timestamptz IS NULL OR created_at < $4)
+   AND ($6::uuid IS NULL OR id = $6)
+ ORDER BY id DESC
+ LIMIT $5
+
+-- name: lock_service
+SELECT id, name, disabled_at, created_at FROM people.service WHERE id = $1 FOR NO KEY UPDATE
+
+-- name: change_service
+UPDATE people.service SET name = $2, disabled_at = $3 WHERE id = $1
+
+-- name: grants_of_services
+-- What they were given, whether they are disabled or not.
+SELECT g.service_id, g.role, g.at, g.merchant_id, array_remove(r.permissions, 'approvals:decide') AS permissions
+  FROM people.grant g JOIN people.role r ON r.name = g.role
+ WHERE g.service_id = ANY($1::uuid[])
+ ORDER BY g.id
+
+-- name: insert_service_key
+INSERT INTO people.service_key (id, service_id, hash, last4, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)
+
+-- name: list_service_keys
+-- $2: older than this, $3: newer than this, $4 and $5: made within
+SELECT id, service_id, last4, created_at, expires_at, revoked_at, replaced_by FROM people.service_key
+ WHERE service_id = $1
+   AND id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND id > coalesce($3::uuid, '00000000-0000-0000-0000-000000000000')
+   AND ($4::timestamptz IS NULL OR created_at >= $4) AND ($5::timestamptz IS NULL OR created_at < $5)
+ ORDER BY id DESC
+ LIMIT $6
+
+-- name: lock_service_key
+SELECT id, service_id, last4, created_at, expires_at, revoked_at, replaced_by FROM people.service_key WHERE service_id = $1 AND id = $2
+   FOR NO KEY UPDATE
+
+-- name: change_service_key
+UPDATE people.service_key SET expires_at = $2, revoked_at = $3, replaced_by = $4 WHERE id = $1
+
 -- name: grants_of
--- What a person or a service account was given; of somebody who is disabled, nothing.
-SELECT g.role, g.at, g.merchant_id, r.permissions
+-- What a person or a service account was given; of somebody who is disabled, nothing.  To decide is a person's: a key may be in the hands
+-- of whoever made what is to be decided.
+SELECT g.role, g.at, g.merchant_id,
+       CASE WHEN g.service_id IS NULL THEN r.permissions ELSE array_remove(r.permissions, 'approvals:decide') END AS permissions
   FROM people.grant g
   JOIN people.role r ON r.name = g.role
   LEFT JOIN people.person p ON p.id = g.person_id

@@ -97,8 +97,9 @@ CREATE TABLE people.service_key (
     hash       bytea       NOT NULL UNIQUE,
     last4      text        NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
-    expires_at timestamptz,
-    revoked_at timestamptz
+    expires_at timestamptz,                   -- set when it is rolled: both keys work until then
+    revoked_at timestamptz,
+    replaced_by uuid       REFERENCES people.service_key
 );
 CREATE INDEX service_key_service ON people.service_key (service_id);
 
