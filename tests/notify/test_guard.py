@@ -15,10 +15,9 @@ from cryptography.x509.oid import NameOID
 
 from guilder.core import clock
 from guilder.core.errors import Invalid
-from guilder.notify import guard
-from guilder.notify.guard import Refused, check_host, check_url, is_allowed, is_public
 from guilder.notify.send import Sender
-from guilder.platform import embedded
+from guilder.platform import embedded, guard
+from guilder.platform.guard import Refused, check_host, check_url, is_allowed, is_public
 
 from .conftest import QUICK, Book, connect, courier
 

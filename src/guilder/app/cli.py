@@ -17,6 +17,7 @@ from guilder.app import (
     cli_customer,
     cli_ledger,
     cli_people,
+    cli_providers,
     cli_services,
     cli_storage,
     cli_trail,
@@ -240,6 +241,7 @@ app.add_typer(cli_customer.app, name="customer")
 app.add_typer(cli_people.app, name="people")
 app.add_typer(cli_approvals.app, name="approvals")
 app.add_typer(cli_services.app, name="services")
+cli_people.app.add_typer(cli_providers.app, name="providers")
 keys_app = typer.Typer(no_args_is_help=True, help="API keys: list, make, roll, revoke.")
 app.add_typer(keys_app, name="keys")
 

@@ -17,6 +17,7 @@ from guilder.app.environments import World
 from guilder.merchants.principal import Principal, authenticate
 from guilder.payments import callbacks
 from guilder.people import principal as people
+from guilder.people import sso_pages
 from guilder.platform import idempotency, runtime, settings, telemetry
 from guilder.platform.once import context_of
 from guilder.platform.settings import Settings
@@ -42,12 +43,13 @@ def api(world: World) -> Starlette:
     def observe(call: Call, name: str, status: int, seconds: float) -> None:
         telemetry.REQUESTS.labels(name, str(status)).observe(seconds)
 
+    any_env = next(iter(world.envs.values()))  # people are the same in all of them
     return build(
         domains.ROUTES,
         authenticate=who,
         resources=domains.RESOURCES,
-        others=[*callbacks.routes(world.envs), health(world)],
-        nobody=people.nobody(next(iter(world.envs.values()))),
+        others=[*callbacks.routes(world.envs), *sso_pages.routes(any_env), health(world)],
+        nobody=people.nobody(any_env),
         begin=context_of,
         observe=observe,
         release=__version__,

@@ -11,7 +11,7 @@ Invariants.  Tests carry these names (`test_N3_...`).
     N2  A delivery is made at least once: a try whose result nobody wrote is made again, with the same event id and body,
         less what was erased meanwhile.
     N3  Every try carries signatures that `stripe` and `standardwebhooks` verify; during a roll, with either secret.
-    N4  No connection leads inside: what was checked is what is connected to, at each try.  See `guard`.
+    N4  No connection leads inside: what was checked is what is connected to, at each try.  See `platform.guard`.
     N5  Only the latest claim of a delivery settles it.
     N6  An endpoint that hangs or fails delays no other.
     N7  An endpoint is disabled by 410, or by days of nothing but failures; a case and an event tell of it, and nothing is dropped:

@@ -14,7 +14,7 @@ from guilder.core import clock, ids
 from guilder.core.check import never
 from guilder.core.errors import ApprovalRequired, Invalid, NotFound
 from guilder.core.page import PageQuery, turn
-from guilder.notify import guard, revealing, sign
+from guilder.notify import revealing, sign
 from guilder.notify.endpoints import Change, Remove, Roll, Update, change_many, create_many, no_such_endpoint
 from guilder.notify.model import Endpoint, about, endpoint
 from guilder.notify.present import (
@@ -28,7 +28,7 @@ from guilder.notify.present import (
     webhook_endpoint,
 )
 from guilder.notify.redeliver import MOST, Ask, redeliver_many
-from guilder.platform import approval, persons
+from guilder.platform import approval, guard, persons
 from guilder.platform.db import Tx
 from guilder.platform.once import answer_once, once, one_phase
 from guilder.platform.sql import load, walked

@@ -20,19 +20,19 @@ from urllib.parse import quote
 from uuid import UUID
 
 from guilder.core import clock, ids
-from guilder.notify import guard, sign
-from guilder.notify.guard import LookUp
+from guilder.notify import sign
 from guilder.notify.model import Delivery, Tried, about
 from guilder.notify.present import event_json
 from guilder.notify.schedule import Policy
 from guilder.notify.send import Sender
 from guilder.notify.settle import settle_many
-from guilder.platform import persons
+from guilder.platform import guard, persons
 from guilder.platform.batch import Lane, Limits
 from guilder.platform.crypto import Keyring, Tampered
 from guilder.platform.db import DatabaseError, Row
 from guilder.platform.environment import Env
 from guilder.platform.failpoints import reach
+from guilder.platform.guard import LookUp
 from guilder.platform.persons import Said
 from guilder.platform.sql import load
 

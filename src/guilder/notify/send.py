@@ -6,10 +6,9 @@ from types import TracebackType
 
 import aiohttp
 
-from guilder.notify import guard
-from guilder.notify.guard import LookUp, Refused
 from guilder.notify.schedule import Reply
-from guilder.platform import db
+from guilder.platform import db, guard
+from guilder.platform.guard import LookUp, Refused
 
 KEPT = 500  # bytes of the response that the log shows
 MAX_RESPONSE = 65_536  # read so that the connection can be used again; a longer one costs the connection

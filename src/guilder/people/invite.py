@@ -113,7 +113,7 @@ async def _accept(env: Env, token: str, password: str, name: str, ip: str) -> UU
             if await tx.row(Q.lock_proven, id, person["password"], person["totp"]) is None:
                 raise Refused
             await throttle.take_back(tx, counted, forget=True)
-        await _give(tx, offered, id)
+        await give(tx, offered, id)
         after = {"user": ids.show("usr", id)}
         trail.note(
             tx, "invitation.accepted", ids.show("inv", offered["id"]), book_id=offered["merchant_id"] or ids.PLATFORM, after=after
@@ -123,7 +123,7 @@ async def _accept(env: Env, token: str, password: str, name: str, ip: str) -> UU
     return await env.control.transact(work)
 
 
-async def _give(tx: Tx, offered: Row, to: UUID) -> None:
+async def give(tx: Tx, offered: Row, to: UUID) -> None:
     """The grant that was offered, if whoever offered it may still give it.  Raises InvitationRefused."""
     found = await tx.row(Q.share_role, offered["role"])
     giver = giver_of(offered["given_by"])

@@ -53,6 +53,52 @@ SELECT id, service_id, last4, created_at, expires_at, revoked_at, replaced_by FR
 -- name: change_service_key
 UPDATE people.service_key SET expires_at = $2, revoked_at = $3, replaced_by = $4 WHERE id = $1
 
+-- name: insert_provider
+INSERT INTO people.provider (id, name, issuer, client_id, secret, domains, link) VALUES ($1, $2, $3, $4, $5, $6, $7)
+
+-- name: list_providers
+SELECT id, name, issuer, client_id, secret, domains, link, created_at FROM people.provider ORDER BY name
+
+-- name: find_provider
+SELECT id, name, issuer, client_id, secret, domains, link, created_at FROM people.provider WHERE name = $1
+
+-- name: delete_provider
+DELETE FROM people.provider WHERE name = $1 RETURNING id, issuer
+
+-- name: delete_expired_sign_ins
+DELETE FROM people.sign_in WHERE expires_at < now()
+
+-- name: count_sign_ins
+SELECT count(*) FROM people.sign_in WHERE place = $1
+
+-- name: insert_sign_in
+INSERT INTO people.sign_in (state, browser, provider_id, session_id, nonce, verifier, place, expires_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+
+-- name: take_sign_in
+-- Once: whoever gets the row is the one who goes on.
+DELETE FROM people.sign_in WHERE state = $1 AND browser = $2 AND provider_id = $3 AND expires_at > now() RETURNING session_id, nonce, verifier
+
+-- name: lock_identity
+SELECT p.id, p.email, p.disabled_at, p.totp
+  FROM people.identity i JOIN people.person p ON p.id = i.person_id
+ WHERE i.issuer = $1 AND i.subject = $2
+   FOR NO KEY UPDATE OF p
+
+-- name: find_linking_person
+-- Who has this session, if it still is one.
+SELECT p.id, p.disabled_at
+  FROM people.session s JOIN people.person p ON p.id = s.person_id
+ WHERE s.id = $1 AND s.revoked_at IS NULL AND s.expires_at > now()
+
+-- name: insert_identity
+INSERT INTO people.identity (issuer, subject, person_id) VALUES ($1, $2, $3)
+
+-- name: lock_invitations_of_email
+SELECT id, role, at, merchant_id, given_by FROM people.invitation
+ WHERE email = $1 AND accepted_at IS NULL AND revoked_at IS NULL AND expires_at > now()
+ ORDER BY id FOR NO KEY UPDATE
+
 -- name: grants_of
 -- What a person or a service account was given; of somebody who is disabled, nothing.  To decide is a person's: a key may be in the hands
 -- of whoever made what is to be decided.

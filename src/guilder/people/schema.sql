@@ -103,6 +103,44 @@ CREATE TABLE people.service_key (
 );
 CREATE INDEX service_key_service ON people.service_key (service_id);
 
+-- Who else may say who somebody is: an OpenID provider, and what we are to it.
+CREATE TABLE people.provider (
+    id         uuid        PRIMARY KEY,       -- 'idp_…'
+    name       text        NOT NULL UNIQUE CHECK (name ~ '^[a-z][a-z0-9-]{0,29}$'), -- stands in the addresses that it knows of us
+    issuer     text        NOT NULL UNIQUE,
+    client_id  text        NOT NULL,
+    secret     bytea       NOT NULL,          -- sealed
+    domains    text[]      NOT NULL DEFAULT '{}', -- only e-mail addresses of these; none: of any
+    link       text        NOT NULL CHECK (link IN ('invitation', 'signed_in')), -- how somebody new comes to be known by it
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- Whom a provider means by a name of its own.  It stays when the provider goes: should it come back, it means the same people.
+CREATE TABLE people.identity (
+    issuer     text        NOT NULL,
+    subject    text        NOT NULL,          -- unique at its issuer, and never given to somebody else
+    person_id  uuid        NOT NULL REFERENCES people.person,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (issuer, subject)
+);
+CREATE INDEX identity_person ON people.identity (person_id);
+
+-- A browser that was sent to a provider and is not back yet.  It goes when it is back: nothing of it can be used twice.
+CREATE TABLE people.sign_in (
+    state       bytea       PRIMARY KEY,      -- SHA-256 of what travels in the address
+    browser     bytea       NOT NULL,         -- SHA-256 of what the browser keeps in a cookie
+    provider_id uuid        NOT NULL REFERENCES people.provider ON DELETE CASCADE,
+    session_id  uuid        REFERENCES people.session ON DELETE CASCADE, -- of who is signed in and wants this identity as well; NULL: who comes is to be found out
+    nonce       text        NOT NULL,
+    verifier    bytea       NOT NULL,         -- sealed
+    place       text        NOT NULL DEFAULT '', -- the network address
+    expires_at  timestamptz NOT NULL
+);
+CREATE INDEX sign_in_provider ON people.sign_in (provider_id);
+CREATE INDEX sign_in_place ON people.sign_in (place);
+GRANT SELECT, INSERT, DELETE ON people.provider, people.sign_in TO guilder_app;
+GRANT SELECT, INSERT ON people.identity TO guilder_app;
+
 -- Whatever these say holds in every process within a second.
 CREATE TRIGGER bump AFTER INSERT OR UPDATE OR DELETE ON people.role FOR EACH STATEMENT EXECUTE FUNCTION control.bump();
 CREATE TRIGGER bump AFTER INSERT OR UPDATE OR DELETE ON people.grant FOR EACH STATEMENT EXECUTE FUNCTION control.bump();

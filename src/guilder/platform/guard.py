@@ -1,11 +1,11 @@
-"""Where a webhook may go: never inside.
+"""Where what we are told to ask may lie: never inside.
 
     target = check_url(url, loopback=False)           # the text of it; Refused says why not
     await check_host(target, look_up)                 # when it is saved: none of its addresses is inside
     connector = guarded_connector(loopback=False)     # when it is sent: the connection is pinned to an address that was checked
 
-A merchant chooses the URL, and our servers connect to it: unguarded, that reads cloud metadata and talks to our own database
-(server-side request forgery).  Three fences, each enough alone for its kind of trick.
+A merchant chooses the URL of a webhook, an OpenID provider those of its keys and tokens, and our servers connect to them: unguarded, that
+reads cloud metadata and talks to our own database (server-side request forgery).  Three fences, each enough alone for its kind of trick.
 
     the URL       a strict grammar of our own, so that no two parsers can disagree: https, few ports, no user, no fragment, a host
                   that is a name or a canonical address (not 127.1, 0x7f.1, 2130706433)
@@ -13,7 +13,7 @@ A merchant chooses the URL, and our servers connect to it: unguarded, that reads
     the socket    checked once more at the moment when it is made for an address: what was checked is what is connected to,
                   whatever a name server answers the next time (DNS rebinding)
 
-`loopback` is for the environment `test` alone: http, any port, and addresses of this machine.
+`loopback` is for webhooks of the environment `test`, and for providers of this machine: http, any port, and addresses of this machine.
 Networks: IANA's special-purpose registries for IPv4 and IPv6, and what clouds use beside them.
 """
 
@@ -67,7 +67,7 @@ LookUp = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
 class Refused(OSError):
-    """A webhook may not go there."""
+    """Nothing of ours may go there."""
 
 
 @dataclass(frozen=True, slots=True)
