@@ -35,6 +35,7 @@ class Principal:
     book_id: UUID
     scopes: frozenset[str] = SCOPES
     names_account: bool = False
+    at_platform: bool = False
 
 
 @dataclass

@@ -4,11 +4,11 @@ import asyncio
 from typing import Any
 
 import pytest
-from people_door import PASSWORD, Person, address, as_owner, at_once, code_of, invited, joined, trail, until
+from people_door import PASSWORD, Person, address, as_owner, at_once, code_of, invited, joined, trail, until, with_app
 
 import crew
 from guilder.core import ids
-from guilder.people import invite
+from guilder.people import invite, throttle
 from guilder.people.model import At
 from stack import Stack
 
@@ -106,6 +106,16 @@ async def test_two_invitations_of_one_address_are_accepted_at_once_and_are_one_p
     assert [a[0] for a in answers] == [200, 200] and len({a[1]["id"] for a in answers}) == 1
     roles = "SELECT g.role FROM people.grant g JOIN people.person p ON p.id = g.person_id WHERE p.email = $1 ORDER BY 1"
     assert [r["role"] for r in await as_owner(door, roles, email)] == ["auditor", "read_only"]
+
+
+async def test_accepting_with_a_password_alone_forgets_no_code_that_was_guessed(door: Stack) -> None:
+    person = await joined(door)
+    await with_app(door, person)
+    guessed = [code_of(person.tries(code="no code")) for _ in range(3)]
+    assert guessed == [(401, "code_refused")] * 3
+    assert accept(door, await invited(door, person.email, "auditor"))[0] == 200
+    key = throttle.of("sign in", person.email, "")[0][0]
+    assert [r["n"] for r in await as_owner(door, "SELECT n FROM people.attempt WHERE key = $1", key)] == [3]
 
 
 async def test_who_was_disabled_does_not_come_back_by_an_invitation(door: Stack) -> None:

@@ -40,6 +40,8 @@ class Member:
         """Whether a call at 'mine', 'other' or 'platform' is allowed."""
         if route.scope is None:
             return True
+        if route.platform and where != "platform":
+            return False
         if route.own and route.scope in ALWAYS_OWN and (where == "platform" or self.reaches(where)):
             return True
         if route.scope not in self.permissions:

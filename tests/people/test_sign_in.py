@@ -11,6 +11,7 @@ import pytest
 from people_door import PASSWORD, address, as_owner, at_once, code_of, forget_tries, joined, raw, trail, until
 
 import crew
+from guilder.app import domains
 from guilder.core.errors import RateLimited
 from guilder.people import passwords, throttle
 from stack import Stack
@@ -34,6 +35,10 @@ async def test_an_address_is_the_same_in_capitals(door: Stack) -> None:
     person = await joined(door)
     status, _ = crew.call(door.api, "", "POST", "sessions", {"email": person.email.upper(), "password": PASSWORD})
     assert status == 200
+
+
+def test_two_calls_are_open_to_everybody_and_no_more() -> None:
+    assert {r.path for r in domains.ROUTES if r.scope is None} == {"/v1/sessions", "/v1/invitations/accept"}
 
 
 # --- enumeration ---------------------------------------------------------------------------------------------------------

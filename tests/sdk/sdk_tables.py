@@ -10,9 +10,9 @@ from guilder.app import domains
 from guilder.merchants import keys
 
 ROOT = Path(__file__).parents[2]
-ROUTES = {
-    f"{r.method} {r.path}": r for r in domains.ROUTES if r.scope is None or r.scope in keys.SCOPES
-}  # a shop's; others are people's
+ROUTES = {f"{r.method} {r.path}": r for r in domains.ROUTES}
+CLOSED = {name: r for name, r in ROUTES.items() if r.scope is not None}
+FOR_KEYS = {name: r for name, r in ROUTES.items() if r.scope in keys.SCOPES}  # the rest is for whoever has signed in
 
 
 def _load() -> Any:

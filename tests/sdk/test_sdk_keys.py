@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 import stripe
-from sdk_tables import ROUTES
+from sdk_tables import CLOSED, FOR_KEYS
 from sdk_talk import TEA, fails
 
 from guilder.core import ids
 from guilder.merchants import keys as making
-from guilder.people.model import PERMISSIONS
 from http_wire import Wire
 from stack import Shop, Stack
 
@@ -46,14 +45,12 @@ async def make(shop: Shop, kind: str, scopes: tuple[str, ...] = (), env: str = "
 
 
 async def test_a_restricted_key_may_do_what_its_scopes_say_and_nothing_else(shop: Shop) -> None:
-    scopes = {r.scope for r in ROUTES.values()}
-    assert set(making.SCOPES) <= scopes <= {*PERMISSIONS, None}, (
-        "every scope opens something; some calls are not for such keys"
-    )
+    scopes = {r.scope for r in FOR_KEYS.values()}
+    assert scopes == set(making.SCOPES), "every scope opens something"
     for scope in sorted(making.SCOPES):
         only = Wire(shop.stack.api, (await make(shop, "rk", (scope,))).secret)
         implied = {scope} | ({"payments:client"} if scope == "payments:read" else set())
-        for route in ROUTES.values():
+        for route in CLOSED.values():
             got = only(route.method, anywhere(route.path, route.prefixes))
             assert (got.status == 403) == (route.scope not in implied), (scope, route.method, route.path, got)
             if got.status == 403:
@@ -64,7 +61,7 @@ async def test_a_restricted_key_may_do_what_its_scopes_say_and_nothing_else(shop
 async def test_a_publishable_key_sees_what_a_client_secret_opens(shop: Shop) -> None:
     browser = Wire(shop.stack.api, shop.demo.publishable_key)
     made = shop.client().v1.payment_intents.create(TEA)
-    for route in ROUTES.values():
+    for route in CLOSED.values():
         path = anywhere(route.path, route.prefixes)
         assert browser(route.method, path).status == (404 if route.scope == "payments:client" else 403), path
 
@@ -153,8 +150,8 @@ async def test_nobody_sees_another_merchants_things(stack: Stack, shop: Shop) ->
     assert mine.keys() == theirs.keys()
     wire = Wire(stack.api, shop.key)
     tried = 0
-    for route in ROUTES.values():
-        for name, prefix in route.prefixes.items() if route.scope in making.SCOPES else ():
+    for route in FOR_KEYS.values():
+        for name, prefix in route.prefixes.items():
             kind = prefix or {"session": "cs"}[name]
             got = wire(route.method, route.path.replace(f"{{{name}}}", theirs[kind]), needed(route.operation_id, mine))
             assert (got.status, got.error["code"]) == (404, "resource_missing"), (route.method, route.path, got)
@@ -187,11 +184,7 @@ async def test_nobody_sees_another_merchants_things(stack: Stack, shop: Shop) ->
 async def test_lists_with_another_merchants_ids_show_nothing_of_theirs(stack: Stack, shop: Shop) -> None:
     other = await stack.merchant("Other")
     theirs, wire = things(other), Wire(stack.api, shop.key)
-    lists = {
-        r.path: r
-        for r in ROUTES.values()
-        if r.scope in making.SCOPES and r.method == "GET" and not r.prefixes and r.path != "/v1/balance"
-    }
+    lists = {r.path: r for r in FOR_KEYS.values() if r.method == "GET" and not r.prefixes and r.path != "/v1/balance"}
     kinds = {
         "/v1/payment_intents": "pi", "/v1/refunds": "re", "/v1/charges": "ch", "/v1/customers": "cus", "/v1/payment_methods": "pm",
         "/v1/checkout/sessions": "cs", "/v1/webhook_endpoints": "we", "/v1/events": "evt",
@@ -251,7 +244,7 @@ def test_ids_are_not_guessed_across_kinds(shop: Shop) -> None:
     wire = Wire(shop.stack.api, shop.key)
     for prefix, id in things(shop).items():
         uuid = ids.read(prefix, id) if prefix != "cs" else None
-        for route in ROUTES.values():
+        for route in FOR_KEYS.values():
             if route.method == "GET" and len(route.prefixes) == 1 and uuid is not None:
                 [(name, other)] = route.prefixes.items()
                 one_journal = {prefix, other} == {

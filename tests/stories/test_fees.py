@@ -21,7 +21,7 @@ PAY = {
     "confirm": True,
     "payment_method_data": {"type": "wechat_pay"},
 }
-NOTED = Query("noted", "SELECT details FROM control.audit WHERE subject = $1 AND action = 'merchant.fee_set'")
+NOTED = Query("noted", "SELECT before, after FROM platform.trail WHERE subject = $1 AND action = 'merchant.fee_set'")
 OWED = Query("owed", "SELECT coalesce(sum(balance), 0)::bigint FROM ledger.account WHERE book_id = $1 AND code LIKE $2")
 
 
@@ -78,7 +78,9 @@ async def test_a_fee_is_in_the_platforms_book_within_seconds_and_stays_there(sta
         assert [int(r["balance"]) for r in rows if r["code"] == "clearing"] == [0], "over all books nobody owes anybody"
         assert sum(int(r["balance"]) for r in rows if r["asset"] == "CNY") == 0
         assert await db.transact(ledger.sweep) == []
-        assert [r["details"] for r in await world.control.rows(NOTED, shop.demo.merchant)] == ['{"was_bps":0,"bps":60}']
+        assert [tuple(r) for r in await world.control.rows(NOTED, shop.demo.merchant)] == [
+            ('{"fee_bps":0}', '{"fee_bps":60}')
+        ]
 
 
 async def test_a_fee_of_more_than_everything_is_refused(stack: Stack) -> None:

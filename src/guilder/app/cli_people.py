@@ -4,6 +4,7 @@ Whoever sits at the machine is its operator: bound by no role, and in the trail 
 """
 
 import asyncio
+import shlex
 from typing import TYPE_CHECKING, Annotated, TypeVar
 from uuid import UUID
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 app = typer.Typer(no_args_is_help=True, help="People: who works here, and what they may do.")
-out = Console(highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, markup=False)  # names and what signed in are other people's words
 Email = Annotated[str, typer.Argument(help="The person's e-mail address.")]
 Role = Annotated[str, typer.Option(help="As `guilder people roles` names it.")]
 At = Annotated[
@@ -61,12 +62,12 @@ def invite(email: Email, role: Role, at: At = "", merchant: Merchant = "") -> No
         return await w.control.transact(lambda tx: inviting.invite(tx, Giver(), email, role, place)), w.settings.api_url
 
     made, api = _in_world(work)
-    out.print(f"{ids.show('inv', made.id)}  [bold]{made.token}[/bold]")
+    out.print(f"{ids.show('inv', made.id)}  {made.token}")
     out.print(f"It is shown this once, and is good once, until {made.expires_at:%Y-%m-%d %H:%M} UTC. To accept it:\n")
-    out.print("  read -rs -p 'Password, 12 characters or more: ' P", markup=False)
-    out.print(f"  printf %s \"$P\" | curl {api}/v1/invitations/accept -d token={made.token} --data-urlencode password@-", markup=False)  # fmt: skip
+    out.print("  read -rs -p 'Password, 12 characters or more: ' P")
+    out.print(f"  printf %s \"$P\" | curl {api}/v1/invitations/accept -d token={made.token} --data-urlencode password@-")  # fmt: skip
     out.print("\nand then to sign in; the answer's `token` is what every call is made with:\n")
-    out.print(f"  printf %s \"$P\" | curl {api}/v1/sessions --data-urlencode email={email} --data-urlencode password@-", markup=False)  # fmt: skip
+    out.print(f"  printf %s \"$P\" | curl {api}/v1/sessions --data-urlencode email={shlex.quote(email)} --data-urlencode password@-")  # fmt: skip
 
 
 @app.command()

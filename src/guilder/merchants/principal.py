@@ -52,6 +52,11 @@ class Principal:
         return self.env.livemode
 
     @property
+    def at_platform(self) -> bool:
+        """Whether the caller acts for the platform, and for no account."""
+        return self.merchant_id == ids.PLATFORM
+
+    @property
     def names_account(self) -> bool:
         """Whether the caller says in a header whose book it is about.  A key belongs to one merchant."""
         return self.person_id is not None

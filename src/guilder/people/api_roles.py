@@ -11,7 +11,7 @@ from guilder.core.page import Page, PageQuery, turn
 from guilder.merchants import onboard
 from guilder.people import grants, invite, present, roles
 from guilder.people.api_sessions import EmailAddress
-from guilder.people.api_users import at_merchant, for_the_platform, giver
+from guilder.people.api_users import at_merchant, giver
 from guilder.people.grants import Place
 from guilder.people.model import At
 from guilder.people.present import (
@@ -152,10 +152,9 @@ async def retrieve_role(call: Call) -> RoleObject:
     return present.role(row)
 
 
-@route("POST", "/v1/roles", scope="people:write", body=CreateRole, answer=RoleObject)
+@route("POST", "/v1/roles", scope="people:write", body=CreateRole, answer=RoleObject, platform=True)
 async def create_role(call: Call, body: CreateRole) -> Answer:
     """Make a role of your own."""
-    for_the_platform(call)
 
     async def work(tx: Tx) -> RoleObject:
         return present.role(await roles.make(tx, body.name, body.permissions, body.description))
@@ -163,10 +162,9 @@ async def create_role(call: Call, body: CreateRole) -> Answer:
     return await once_in_control(call, work)
 
 
-@route("POST", "/v1/roles/{role}", scope="people:write", body=UpdateRole, answer=RoleObject)
+@route("POST", "/v1/roles/{role}", scope="people:write", body=UpdateRole, answer=RoleObject, platform=True)
 async def update_role(call: Call, body: UpdateRole) -> Answer:
     """Change a role, for everybody who has it, within a second.  A built-in one cannot be changed, nor one that you have."""
-    for_the_platform(call)
     by, name = giver(call), call.path["role"]
     permissions = None if body.permissions is UNSET else body.permissions
     description = None if body.description is UNSET else body.description
@@ -177,10 +175,9 @@ async def update_role(call: Call, body: UpdateRole) -> Answer:
     return await once_in_control(call, work)
 
 
-@route("DELETE", "/v1/roles/{role}", scope="people:write", answer=DeletedRoleObject)
+@route("DELETE", "/v1/roles/{role}", scope="people:write", answer=DeletedRoleObject, platform=True)
 async def delete_role(call: Call) -> Answer:
     """Delete a role that nobody has."""
-    for_the_platform(call)
     by, name = giver(call), call.path["role"]
 
     async def work(tx: Tx) -> DeletedRoleObject:

@@ -17,11 +17,12 @@ from guilder.merchants.principal import Principal
 from guilder.people import present_services as present
 from guilder.people import services
 from guilder.people.api_roles import RoleName
-from guilder.people.api_users import for_the_platform, giver
-from guilder.people.grants import Giver, Place
+from guilder.people.api_users import giver
+from guilder.people.grants import Place
 from guilder.people.model import At
 from guilder.people.present import Reach
 from guilder.people.present_services import ServiceAccountObject, ServiceKeyObject
+from guilder.people.principal import staff
 from guilder.people.services import OVERLAP_S
 from guilder.platform.db import Row, Tx
 from guilder.platform.once import keyless, once_in_control
@@ -66,7 +67,14 @@ class RollServiceKey(Params):
     ] = OVERLAP_S
 
 
-@route("GET", "/v1/service_accounts", scope="people:read", query=ListParams, answer=Listing[ServiceAccountObject])
+@route(
+    "GET",
+    "/v1/service_accounts",
+    scope="people:read",
+    query=ListParams,
+    answer=Listing[ServiceAccountObject],
+    platform=True,
+)
 async def list_service_accounts(call: Call, query: ListParams) -> Listing[ServiceAccountObject]:
     """List service accounts, newest first."""
     control, page = _platform(call).env.control, query.page
@@ -76,17 +84,26 @@ async def list_service_accounts(call: Call, query: ListParams) -> Listing[Servic
     return listing(call, found, lambda row: present.service_account(services.service_of(row, grants)))
 
 
-@route("GET", "/v1/service_accounts/{service_account:svc}", scope="people:read", answer=ServiceAccountObject)
+@route(
+    "GET", "/v1/service_accounts/{service_account:svc}", scope="people:read", answer=ServiceAccountObject, platform=True
+)
 async def retrieve_service_account(call: Call) -> ServiceAccountObject:
     """Retrieve a service account."""
     row, grants = await _find(call)
     return present.service_account(services.service_of(row, grants))
 
 
-@route("POST", "/v1/service_accounts", scope="people:write", body=MakeServiceAccount, answer=ServiceAccountObject)
+@route(
+    "POST",
+    "/v1/service_accounts",
+    scope="people:write",
+    body=MakeServiceAccount,
+    answer=ServiceAccountObject,
+    platform=True,
+)
 async def make_service_account(call: Call, body: MakeServiceAccount) -> Answer:
     """Make a service account with a role.  Nobody gives it more than he may himself.  Make a key for it next."""
-    by = _giver(call)
+    by = giver(call)
     merchant_id = None if body.account is UNSET else ids.read("acct", body.account)
     if merchant_id is not None and await onboard.find(call.principal.env, merchant_id) is None:
         raise NotFound(f"No such account: '{body.account}'", param="account")
@@ -99,11 +116,16 @@ async def make_service_account(call: Call, body: MakeServiceAccount) -> Answer:
 
 
 @route(
-    "POST", "/v1/service_accounts/{service_account:svc}", scope="people:write", body=ChangeServiceAccount, answer=ServiceAccountObject
-)  # fmt: skip
+    "POST",
+    "/v1/service_accounts/{service_account:svc}",
+    scope="people:write",
+    body=ChangeServiceAccount,
+    answer=ServiceAccountObject,
+    platform=True,
+)
 async def change_service_account(call: Call, body: ChangeServiceAccount) -> Answer:
     """Rename, disable or enable a service account.  Disabled, none of its keys works, everywhere within a second."""
-    by, id = _giver(call), _service_id(call)
+    by, id = giver(call), _service_id(call)
     name = None if body.name is UNSET else body.name
     disabled = None if body.disabled is UNSET else body.disabled
 
@@ -114,8 +136,13 @@ async def change_service_account(call: Call, body: ChangeServiceAccount) -> Answ
 
 
 @route(
-    "GET", "/v1/service_accounts/{service_account:svc}/keys", scope="people:read", query=ListParams, answer=Listing[ServiceKeyObject]
-)  # fmt: skip
+    "GET",
+    "/v1/service_accounts/{service_account:svc}/keys",
+    scope="people:read",
+    query=ListParams,
+    answer=Listing[ServiceKeyObject],
+    platform=True,
+)
 async def list_service_keys(call: Call, query: ListParams) -> Listing[ServiceKeyObject]:
     """List the keys of a service account, newest first; never the keys themselves."""
     await _find(call)
@@ -127,12 +154,17 @@ async def list_service_keys(call: Call, query: ListParams) -> Listing[ServiceKey
 
 
 @route(
-    "POST", "/v1/service_accounts/{service_account:svc}/keys", scope="people:write", body=MakeServiceKey, answer=ServiceKeyObject
-)  # fmt: skip
+    "POST",
+    "/v1/service_accounts/{service_account:svc}/keys",
+    scope="people:write",
+    body=MakeServiceKey,
+    answer=ServiceKeyObject,
+    platform=True,
+)
 async def make_service_key(call: Call, body: MakeServiceKey) -> ServiceKeyObject:
     """Make a key.  The answer is the only place where its `secret` is shown."""
     keyless(call)
-    by, id = _giver(call), _service_id(call)
+    by, id = giver(call), _service_id(call)
     expires_in_s = None if body.expires_in is UNSET else body.expires_in
     made = await call.principal.env.control.transact(
         lambda tx: services.make_key(tx, by, id, expires_in_s=expires_in_s)
@@ -141,13 +173,17 @@ async def make_service_key(call: Call, body: MakeServiceKey) -> ServiceKeyObject
 
 
 @route(
-    "POST", "/v1/service_accounts/{service_account:svc}/keys/{key:svk}/roll", scope="people:write", body=RollServiceKey,
+    "POST",
+    "/v1/service_accounts/{service_account:svc}/keys/{key:svk}/roll",
+    scope="people:write",
+    body=RollServiceKey,
     answer=ServiceKeyObject,
-)  # fmt: skip
+    platform=True,
+)
 async def roll_service_key(call: Call, body: RollServiceKey) -> ServiceKeyObject:
     """Replace a key.  The answer shows the new one; for `expires_in` seconds both work."""
     keyless(call)
-    by, id, key_id = _giver(call), _service_id(call), _key_id(call)
+    by, id, key_id = giver(call), _service_id(call), _key_id(call)
     made = await call.principal.env.control.transact(
         lambda tx: services.roll_key(tx, by, id, key_id, overlap_s=body.expires_in)
     )
@@ -159,10 +195,10 @@ async def roll_service_key(call: Call, body: RollServiceKey) -> ServiceKeyObject
     "/v1/service_accounts/{service_account:svc}/keys/{key:svk}/revoke",
     scope="people:write",
     answer=ServiceKeyObject,
+    platform=True,
 )
 async def revoke_service_key(call: Call) -> Answer:
     """Refuse a key from now on, everywhere within a second."""
-    for_the_platform(call)
     id, key_id = _service_id(call), _key_id(call)
 
     async def work(tx: Tx) -> ServiceKeyObject:
@@ -180,15 +216,8 @@ async def _find(call: Call) -> tuple[Row, list[Row]]:
 
 
 def _platform(call: Call) -> Principal:
-    """The caller, who acts for the platform.  Raises Forbidden."""
-    for_the_platform(call)
-    who: Principal = call.principal
-    return who
-
-
-def _giver(call: Call) -> Giver:
-    for_the_platform(call)
-    return giver(call)
+    """The caller, who is somebody of the platform's."""
+    return staff(call.principal)
 
 
 def _service_id(call: Call) -> UUID:

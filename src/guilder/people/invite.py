@@ -112,7 +112,8 @@ async def _accept(env: Env, token: str, password: str, name: str, ip: str) -> UU
         else:
             if await tx.row(Q.lock_proven, id, person["password"], person["totp"]) is None:
                 raise Refused
-            await throttle.take_back(tx, counted, forget=True)
+            forget = person["totp"] is None  # else codes could be guessed for as long as there are invitations
+            await throttle.take_back(tx, counted, forget=forget)
         await give(tx, offered, id)
         after = {"user": ids.show("usr", id)}
         trail.note(

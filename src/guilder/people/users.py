@@ -49,9 +49,9 @@ async def disable(tx: Tx, giver: Giver, id: UUID) -> Row:
     if id == giver.id:
         raise Forbidden("Nobody lets himself out. Ask somebody else.", code="own_authority")
     if (await _locked(tx, id))["disabled_at"] is None:
-        await tx.run(Q.disable_person, id)
-        await sessions.revoke_all(tx, id)
+        await sessions.revoke_all(tx, id)  # locked before the revision, as whoever ends one of them locks them
         offered = await tx.rows(Q.revoke_invitations_of, ids.show("usr", id))
+        await tx.run(Q.disable_person, id)
         trail.note(tx, "user.disabled", ids.show("usr", id), after={"invitations_revoked": len(offered)})
     return await _locked(tx, id)
 

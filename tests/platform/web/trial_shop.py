@@ -122,6 +122,7 @@ class Shop:
 
     scopes: frozenset[str]
     names_account: bool = False
+    at_platform: bool = False
 
 
 @dataclass

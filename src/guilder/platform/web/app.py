@@ -156,6 +156,8 @@ class Api:
             call.only_own = route.scope not in call.principal.scopes
             if call.only_own and not (route.own and route.scope in call.principal.own):
                 raise _forbidden(call, route.scope)
+            if route.platform and not call.principal.at_platform:
+                raise Forbidden("This concerns every account: it wants a role at the platform, and no Stripe-Account.")
         call.read_headers()
         if self._begin is not None:
             self._begin(call)

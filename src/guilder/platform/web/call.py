@@ -32,6 +32,9 @@ class Principal(Protocol):
     @property
     def names_account(self) -> bool: ...
 
+    @property
+    def at_platform(self) -> bool: ...
+
 
 class Answer:
     """An answer that exists as bytes already, such as one that was stored under an idempotency key.

@@ -28,6 +28,7 @@ class Route:
     tag: str
     prefixes: dict[str, str | None]
     own: bool = False
+    platform: bool = False
     max_body: int = MAX_BODY
 
     @property
@@ -47,13 +48,14 @@ def route(
     summary: str = "",
     tag: str = "",
     own: bool = False,
+    platform: bool = False,
     max_body: int = MAX_BODY,
 ) -> Callable[[Handler], Route]:
     """Make a Route of `async def handler(call[, body | query]) -> answer | Answer`.
 
     `path` may tell an id's prefix: `/v1/payment_intents/{intent:pi}`.  `scope` is what the key must be allowed; None opens
     the call to everybody, without a key.  `own`: whoever is allowed to with what is his own may call it, and the handler sees to that
-    (`call.only_own`).  `answer` is a msgspec Struct or Listing[Struct]; the docstring is the description.
+    (`call.only_own`).  `platform`: it concerns every account, so nobody calls it at one of them.  `answer` is a msgspec Struct or Listing[Struct]; the docstring is the description.
     """
     must(method in ("GET", "POST", "DELETE"), f"{method} is no method of the dialect")
     must((method == "POST") or body is None, "only POST has a body; the others take their parameters in the query")
@@ -65,7 +67,20 @@ def route(
         prefixes = {name: prefix or None for name, prefix in _ID.findall(path)}
         bare = _ID.sub(r"{\1}", path)
         return Route(
-            method, bare, handler, scope, body, query, answer, title, text, tag or _tag(bare), prefixes, own, max_body
+            method,
+            bare,
+            handler,
+            scope,
+            body,
+            query,
+            answer,
+            title,
+            text,
+            tag or _tag(bare),
+            prefixes,
+            own,
+            platform,
+            max_body,
         )
 
     return make
