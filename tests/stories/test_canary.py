@@ -3,7 +3,9 @@
 What stands where it is not listed, with the reason, is a leak.
 """
 
+import base64
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
@@ -19,6 +21,9 @@ import search
 from guilder.channels import registry
 from guilder.core import clock, ids
 from guilder.merchants import channel_accounts
+from guilder.people import invite, totp
+from guilder.people.grants import Giver, Place
+from guilder.people.model import At
 from guilder.platform import case
 from guilder.platform.case import Case
 from guilder.platform.sql import Query
@@ -46,6 +51,15 @@ ALLOWED: dict[str, dict[str, str]] = {
     "alipay private_key": {},
     "encryption key": {"encryption.key": "its own file, mode 0600"},
     "session token": {},
+    "invitation": {},
+    "password": {},
+    "former password": {},
+    "mistyped password": {},
+    "token of who signed in": {},
+    "seed of an authenticator app": {},
+    "recovery code": {},
+    "used recovery code": {},
+    "name of a person": {"control: people.person": "the row itself"},
     "mistyped session token": {},
     "card number": {},
     "name of a customer": CUSTOMER,
@@ -118,6 +132,7 @@ async def cage(anyio_backend: object, tmp_path_factory: pytest.TempPathFactory) 
     with running(folder / "state", GUILDER_FAILPOINTS=str(points)) as stack:
         made = Cage(stack, await stack.merchant(), points)
         await plant_secrets(made)
+        await join(made)
         await sell(made)
         await fail(made)
         yield made
@@ -157,6 +172,38 @@ def kernel(secret: str) -> str:
     """Of a key in lines, the middle of one: how it is wrapped does not matter."""
     lines = max((line for line in secret.splitlines() if not line.startswith("-")), key=len)
     return lines if len(lines) < 64 else lines[len(lines) // 2 - 24 : len(lines) // 2 + 24]
+
+
+async def join(cage: Cage) -> None:
+    """Somebody joins, signs in with a password and an app, mistypes, and changes the password."""
+    c, api, email = cage.canary, cage.stack.api, f"{ids.text(ids.new_id())}@guilder.test"
+
+    def ask(path: str, status: int, bearer: str = "", **said: str) -> Any:
+        got, answer = crew.call(api, bearer, "POST", path, said)
+        assert got == status, answer
+        if got != 200:
+            cage.errors.append(json.dumps(answer))
+        return answer
+
+    async with cage.stack.world() as world:
+        asked = await world.control.transact(
+            lambda tx: invite.invite(tx, Giver(), email, "read_only", Place(At.PLATFORM, None))
+        )
+    old, new = c("former password", f"{mark()} {mark()}"), c("password", f"{mark()} {mark()}")
+    joining = {"token": c("invitation", asked.token), "name": c("name of a person", f"Otter {mark()}")}
+    ask("invitations/accept", 400, **joining, password="short")
+    ask("invitations/accept", 200, **joining, password=old)
+    ask("sessions", 401, email=email, password=c("mistyped password", f"{mark()} {mark()}"))
+    token = c("token of who signed in", ask("sessions", 200, email=email, password=old)["token"])
+    ask("users/me", 200, token, name=cage.canaries["name of a person"])
+    seed = c("seed of an authenticator app", ask("users/me/totp", 200, token, password=old)["secret"])
+    step = int(time.time()) // totp.STEP_S
+    codes = ask("users/me/totp/confirm", 200, token, code=totp.code_at(base64.b32decode(seed), step))["codes"]
+    c("recovery code", codes[0]), c("used recovery code", codes[1])
+    ask("sessions", 401, email=email, password=old)
+    ask("sessions", 200, email=email, password=old, code=codes[1])
+    ask("users/me/password", 401, token, current_password=cage.canaries["mistyped password"], password=new)
+    ask("users/me/password", 200, token, current_password=old, password=new)
 
 
 async def sell(cage: Cage) -> None:
@@ -290,7 +337,6 @@ async def test_a_leak_would_be_found(cage: Cage) -> None:
         lines.write(f"{leak}\n")
 
     found = await search.everywhere(cage.stack, {"leak": leak})
-    import base64
     import zlib
 
     assert found == {("leak", "test: platform.job"), ("leak", "test: platform.case"), ("leak", "logs/api.log")}
