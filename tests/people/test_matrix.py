@@ -7,6 +7,7 @@ other merchant's things: it may be a bad request or not found, and never somebod
 import http.client
 import json
 from collections.abc import Iterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -99,6 +100,9 @@ class Line:
         at = urlsplit(api)
         self._http = http.client.HTTPConnection(at.hostname or "", at.port, timeout=30)
 
+    async def aclose(self) -> None:
+        self._http.close()
+
     def status(self, route: Route, path: str, token: str, account: str | None) -> tuple[int, Any]:
         sent = {"Authorization": f"Bearer {token}", "Stripe-Version": VERSION}
         if account is not None:
@@ -125,7 +129,7 @@ async def test_every_call_for_every_role_at_every_book(stack: Stack) -> None:
     mine, other = await stack.merchant("Mine"), await stack.merchant("Other")
     foreign, line = things(other), Line(stack.api)
     wrong, counted = [], 0
-    async with stack.world() as world:
+    async with stack.world() as world, aclosing(line):
         crowd = await members(world, mine)
         for route in domains.ROUTES:
             for where, account, path in cells(route, mine, other, foreign):
