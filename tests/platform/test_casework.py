@@ -1,7 +1,7 @@
 """Cases: every move between their states, and that they end once, with what they leave, or not at all."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -38,7 +38,8 @@ DUE = Query("due", "UPDATE platform.case SET due_at = now() - interval '1 minute
 
 
 @pytest.fixture(autouse=True)
-def resolvers() -> Iterator[None]:
+async def resolvers(anyio_backend: object) -> AsyncIterator[None]:
+    """In the tests' own loop: whose context it is is known there."""
     case.register(domains.CASE_RESOLVERS)
     with context.use(context.mint(actor="usr_me")):
         yield

@@ -38,7 +38,10 @@ async def open_case(shop: Shop, subject: str, kind: str = "odd") -> str:
     """A case of the shop's; its id."""
     async with shop.stack.world() as world:
         await case.open_one(world.envs["test"].db, Case(shop.book_id, kind, subject, "Something is odd.", {"n": 1}))
-    status, listed = crew.call(shop.stack.api, shop.key, "GET", f"cases?kind={kind}&limit=1")
+        reader = await crew.somebody(world, ("read_only", "merchant", shop.book_id))
+    status, listed = crew.call(
+        shop.stack.api, reader.token, "GET", f"cases?kind={kind}&limit=1", account=shop.demo.merchant
+    )
     assert status == 200, listed
     return listed["data"][0]["id"]
 

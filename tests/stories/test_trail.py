@@ -65,7 +65,7 @@ async def test_a_merchants_trail_says_who_moved_its_money_once_each_and_nobody_e
         finance = await crew.somebody(world, ("finance", "merchant", shop.book_id))
         auditor = await crew.somebody(world, ("auditor", "platform", None))
 
-    seen = entries(stack, owner.token, shop.demo.merchant)
+    *seen, _, _ = entries(stack, owner.token, shop.demo.merchant)  # the first two are its contracts
     assert {e["action"]: e["subject"] for e in seen} == done
     assert len(seen) == 3, "not the creation and confirmation of payments: their history and events say it"
     assert {(e["account"], e["actor"][:4], e["place"], e["livemode"]) for e in seen} == {
@@ -85,7 +85,7 @@ async def test_a_merchants_trail_says_who_moved_its_money_once_each_and_nobody_e
     )
     assert entries(stack, owner.token, account, "created[lt]=1000") == []
     newest, *rest = seen
-    assert entries(stack, owner.token, account, f"starting_after={newest['id']}") == rest
+    assert entries(stack, owner.token, account, f"starting_after={newest['id']}")[:-2] == rest
     assert entries(stack, owner.token, account, f"ending_before={rest[-1]['id']}") == seen[:-1]
 
     keys = entries(stack, owner.token, account, "database=control")
@@ -96,7 +96,7 @@ async def test_a_merchants_trail_says_who_moved_its_money_once_each_and_nobody_e
     assert crew.call(stack.api, owner.token, "GET", "trail_entries", account=other.demo.merchant)[0] == 403
     accounts = {e["account"] for e in entries(stack, auditor.token, None, "database=control&limit=100")}
     assert {account, other.demo.merchant} <= accounts, "who looks after the whole platform sees all of it"
-    assert entries(stack, auditor.token, other.demo.merchant) == []
+    assert {e["action"] for e in entries(stack, auditor.token, other.demo.merchant)} == {"channel_account.added"}
 
 
 async def test_who_may_read_his_own_reads_what_he_did_himself(stack: Stack) -> None:
@@ -134,7 +134,7 @@ async def test_the_command_line_acts_as_operator_and_proves_every_database(stack
 
     async with stack.world() as world:
         auditor = await crew.somebody(world, ("auditor", "platform", None))
-    mine = entries(stack, auditor.token, shop.demo.merchant)
+    *mine, _, _ = entries(stack, auditor.token, shop.demo.merchant)  # the first two are its contracts
     assert [(e["action"], e["actor"], (e["after"] or {}).get("journals")) for e in mine] == [
         ("ledger.period_closed", "operator", None), ("ledger.imported", "operator", 2),
     ]  # fmt: skip

@@ -24,7 +24,7 @@ _ALPHABET = string.ascii_letters + string.digits
 OVERLAP_S = 24 * 3600
 KINDS = {"sk": "secret", "pk": "publishable", "rk": "restricted"}
 SCOPES = (
-    "payments:read", "payments:write", "refunds:read", "refunds:write", "customers:read", "customers:write",
+    "payments:read", "payments:write", "refunds:read", "refunds:write", "customers:read", "customers:write", "customers:erase",
     "checkout:read", "checkout:write", "events:read", "webhooks:read", "webhooks:write", "ledger:read", "ledger:write",
     "payments:client",
 )  # fmt: skip

@@ -12,7 +12,6 @@ from guilder.merchants.keys import SCOPES
 PERMISSIONS = (
     *SCOPES, "people:read", "people:write", "merchants:read", "merchants:write", "channels:read", "channels:write", "keys:read",
     "keys:write", "keys:reveal", "approvals:read", "approvals:write", "approvals:decide", "cases:read", "cases:write", "audit:read",
-    "customers:erase",
 )  # fmt: skip
 
 
