@@ -5,8 +5,9 @@ from datetime import datetime
 from uuid import UUID
 
 from guilder.core import clock, ids
+from guilder.ledger import ahead
 from guilder.ledger.chart import Account, known, rule
-from guilder.ledger.fold import Book, Entry, Held, Stand, judge
+from guilder.ledger.fold import Book, Entry, Held, Said, Stand, judge
 from guilder.ledger.model import Code, Journal, Posted, check
 from guilder.platform.db import Database, Row, Tx
 from guilder.platform.sql import load
@@ -19,19 +20,41 @@ async def post(tx: Tx, journals: Sequence[Journal], *, now: datetime | None = No
 
     A refused journal moves nothing, disturbs no other and uses up its key.  What is booked is written with the transaction's next
     statement (D5).  Holds the heads of the batch's books until commit.  A hopeful transaction takes its keys for new: every one of them is
-    written, so one that is not raises Conflict.
+    written, so one that is not raises Conflict; and where it only posts, and this process knows how the book will be, it does not lock
+    it before it judges (see ahead.py): if it was wrong, that is Contended.
     """
     if not journals:
         return []
     check(journals)
     said = [(j, j.digest()) for j in journals]  # while nobody waits
-    books = await _lock(tx, journals)
+    if not ahead.alone(tx, journals):
+        ahead.locks(tx, sorted({j.book_id for j in journals}))
+        books = await _lock(tx, journals)
+        return _judged(tx, books, said, now, insist=False, alone=False)
+    async with ahead.turn(tx, journals[0].book_id):
+        known = ahead.remembered(tx, journals)
+        if known is not None:
+            return _judged(tx, {known.id: known}, said, now, insist=True, alone=True)
+        await ahead.quiet(tx, journals[0].book_id)
+        return _judged(tx, await _lock(tx, journals), said, now, insist=False, alone=True)
+
+
+def _judged(
+    tx: Tx, books: dict[UUID, Book], said: Sequence[Said], now: datetime | None, *, insist: bool, alone: bool
+) -> list[Posted]:
+    """Answer the journals, and have what is booked written.  `insist`: the books are not locked, and must be as they are known."""
+    befores = {id: book.last for id, book in books.items()}
     for book in books.values():
         book.last = max(book.last, ids.new_id().int)
     at = now or clock.now()
-    posted, entries = judge(books, said, at)
+    try:
+        posted, entries = judge(books, said, at)
+    except BaseException:
+        ahead.forget(tx, list(books))
+        raise
     if entries:
-        _write(tx, books, entries, at)
+        _write(tx, books, entries, at, [ids.of_int(n) for n in befores.values()] if insist else None)
+        ahead.remember(tx, books, befores, new=alone)
     return posted
 
 
@@ -111,8 +134,10 @@ async def _open(tx: Tx, missing: Sequence[tuple[UUID, Account, UUID]], last: int
     )
 
 
-def _write(tx: Tx, books: dict[UUID, Book], entries: Sequence[Entry], now: datetime) -> None:
-    """Have the batch written with the transaction's next statement."""
+def _write(
+    tx: Tx, books: dict[UUID, Book], entries: Sequence[Entry], now: datetime, befores: list[UUID] | None
+) -> None:
+    """Have the batch written with the transaction's next statement.  `befores`: the heads that it insists on."""
     journals, keys, transfers, refusals, notes, decisions, orders = [], [], [], [], [], [], []
     changed: set[UUID] = set()
     for e in entries:
@@ -137,7 +162,7 @@ def _write(tx: Tx, books: dict[UUID, Book], entries: Sequence[Entry], now: datet
                 (j.book_id, e.id, n, t.kind, accounts[t.debit].id, credit, t.debit.asset, units, t.hold, t.expires_at)
             )
     heads = [(id, ids.of_int(books[id].last)) for id in sorted(changed)]
-    tx.write(Q.post, *_columns(heads), journals, keys, transfers, refusals, notes, decisions, orders)
+    tx.write(Q.post, *_columns(heads), journals, keys, transfers, refusals, notes, decisions, orders, befores)
 
 
 async def balances(tx: Tx, book_id: UUID) -> list[Row]:

@@ -6,7 +6,7 @@ SELECT * FROM ledger.lock($1, $2, $3, $4, $5, $6, $7)
 SELECT ledger.open($1, $2, $3, $4, $5, $6, $7)
 
 -- name: post
-INSERT INTO ledger.posting (books, heads, journals, keys, transfers, refusals, notes, decisions, orders) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+INSERT INTO ledger.posting (books, heads, journals, keys, transfers, refusals, notes, decisions, orders, befores) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 
 -- name: ordered_books
 -- Every book that has orders: one probe of the index each.

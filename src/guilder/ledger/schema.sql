@@ -275,7 +275,8 @@ SELECT NULL::uuid[] AS books, NULL::uuid[] AS heads, -- each book's newest id af
        NULL::ledger.journal[] AS journals, NULL::ledger.key[] AS keys, NULL::ledger.transfer[] AS transfers,
        NULL::ledger.refusal[] AS refusals, NULL::ledger.note[] AS notes,
        NULL::uuid[] AS decisions,       -- those journals that move nothing and close or open something
-       NULL::ledger.order[] AS orders   -- what its journals have other books post
+       NULL::ledger.order[] AS orders,  -- what its journals have other books post
+       NULL::uuid[] AS befores          -- each book's newest id when it was judged, if that was before it was locked
  WHERE false;
 
 CREATE FUNCTION ledger.write() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -286,6 +287,9 @@ BEGIN
     SELECT array_agg(h.id ORDER BY w.n) INTO befores
       FROM (SELECT h.book_id, h.id FROM ledger.head h WHERE h.book_id = ANY (NEW.books) ORDER BY h.book_id FOR NO KEY UPDATE) AS h
       JOIN unnest(NEW.books) WITH ORDINALITY AS w (book_id, n) USING (book_id);
+    IF NEW.befores IS NOT NULL THEN -- whatever changes a book moves its head
+        PERFORM platform.insist(befores = NEW.befores);
+    END IF;
     UPDATE ledger.head h SET id = b.head FROM unnest(NEW.books, NEW.heads) AS b (book_id, head) WHERE h.book_id = b.book_id AND b.head > h.id;
     GET DIAGNOSTICS done = ROW_COUNT;
     IF done <> cardinality(NEW.books) THEN

@@ -16,7 +16,8 @@ Promises.
         company, and what waits together goes as one statement, in one round trip.  A transaction that reads nothing is that one
         statement, mark and wake-ups included: no BEGIN, no COMMIT.
     D6  A hopeful transaction may look at rows before it begins instead of locking them.  What it then writes of them insists that they are
-        as they were; if one is not, nothing is written, it is Contended, and runs again with locks.  No money moves this way.
+        as they were; if one is not, nothing is written, it is Contended, and runs again with locks.  Money moves this way in one place,
+        ledger/ahead.py, where the book's head is what is insisted on, under its lock.
 
 READ COMMITTED throughout: what depends on a lock is read in a later statement than the one that took it.
 """
@@ -108,11 +109,16 @@ class Tx:
 
     `hopeful`: this is the first run of its work.  What unique keys will find out need not be looked up before, nor locked what nobody else
     is likely to change (D6): a Conflict, and Contended, run the work again, and then it looks up and locks.
+    `memory`: what this process remembers of the database, by whoever remembers it.  It may be wrong: what follows from it must insist.
     """
 
-    __slots__ = ("_args", "_begin", "_connection", "_queries", "hopeful", "keyring", "wakes")
+    __slots__ = ("_args", "_begin", "_connection", "_queries", "at_end", "hopeful", "keyring", "memory", "wakes")
 
-    def __init__(self, connection: Any, begin: str = "", *, hopeful: bool = False) -> None:
+    def __init__(
+        self, connection: Any, begin: str = "", *, hopeful: bool = False, memory: dict[str, Any] | None = None
+    ) -> None:
+        self.memory: dict[str, Any] = {} if memory is None else memory
+        self.at_end: list[Callable[[], None]] = []  # called when it is over, however it ended
         self._connection = connection
         self._begin = begin  # what opens it, until something was read
         self._queries: list[Query] = []  # writes that wait, and their parameters
@@ -125,6 +131,11 @@ class Tx:
     def opened(self) -> bool:
         """Whether the database knows of it already."""
         return not self._begin
+
+    @property
+    def writes(self) -> bool:
+        """Whether writes wait."""
+        return bool(self._queries)
 
     async def _open(self) -> Any:
         if self._begin:
@@ -191,6 +202,13 @@ class Tx:
                 self.write(Q.mark_commit, mark)
             self.write(_ending(frozenset(self.wakes), durable))
             await self._connection.fetch(together(tuple(self._queries)), *self._args)
+
+    def __enter__(self) -> "Tx":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for told in self.at_end:
+            told()
 
     async def roll_back(self) -> None:
         """Undo what the database knows of it."""
@@ -268,6 +286,7 @@ class Database:
         self._patience_s = patience_s  # for a connection, when all are taken
         self._resolve_s = resolve_s  # for a database that went away at COMMIT
         self._pool: Any = None
+        self._memory: dict[str, Any] = {}
 
     async def open(self) -> "Database":
         """Connect.  Raises what the driver raises when the database cannot be reached."""
@@ -325,29 +344,30 @@ class Database:
         must(not _inside.get(), "transactions do not nest")
         mark = ids.new_id()
         off = "" if durable else "; SET LOCAL synchronous_commit = off"
+        begin = f"BEGIN; SET LOCAL lock_timeout = {lock_timeout_ms:d}{off}"
         async with self._connection() as connection:
-            tx = Tx(connection, f"BEGIN; SET LOCAL lock_timeout = {lock_timeout_ms:d}{off}", hopeful=hopeful)
-            tx.keyring = self.keyring
-            token = _inside.set(True)
-            try:
-                with _told():
-                    result = await _worked(tx, work)
-            except _GONE as error:
-                raise Lost(str(error)) from error
-            finally:
-                _inside.reset(token)
-            try:
-                with _told():
-                    await tx.commit(mark, durable=durable)
-                return result
-            except _GONE as error:
-                _drop(connection)
-                cause = error
-            except BaseException as error:
-                refused = isinstance(error, DatabaseError | asyncpg.PostgresError) and not tx.opened
-                if not refused:  # called off in the middle: whoever takes this connection next must find it clean
+            with Tx(connection, begin, hopeful=hopeful, memory=self._memory) as tx:
+                tx.keyring = self.keyring
+                token = _inside.set(True)
+                try:
+                    with _told():
+                        result = await _worked(tx, work)
+                except _GONE as error:
+                    raise Lost(str(error)) from error
+                finally:
+                    _inside.reset(token)
+                try:
+                    with _told():
+                        await tx.commit(mark, durable=durable)
+                    return result
+                except _GONE as error:
                     _drop(connection)
-                raise
+                    cause = error
+                except BaseException as error:
+                    refused = isinstance(error, DatabaseError | asyncpg.PostgresError) and not tx.opened
+                    if not refused:  # called off in the middle: whoever takes this connection next must find it clean
+                        _drop(connection)
+                    raise
         if durable and await self._committed(mark):
             return result
         raise Lost(f"the connection went away at COMMIT, and the transaction was rolled back: {cause}")
