@@ -238,7 +238,7 @@ async def post_ledger_journals(call: Call, body: PostJournals) -> Answer:
         note(tx, book, "ledger.posted", posted)
         return present.posting([j.key for j in body.journals], posted, livemode=who.env.livemode)
 
-    return await once(call, work)
+    return await once(call, work, hopeful=not by_hand)
 
 
 @route(

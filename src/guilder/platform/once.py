@@ -57,7 +57,10 @@ def key_of(call: Call) -> Key:
     book, db = call.principal.book_id, call.principal.env.db
     if call.idempotency_key is not None:
         call.on_expanded = lambda body: _store_expanded(db, book, call.idempotency_key, body)
-    return Key(book, call.idempotency_key, call.fingerprint if call.idempotency_key else b"", call.request_id)
+    same = call.fingerprint if call.idempotency_key else b""
+    if same and call.principal.names_account:  # many people share a book: one's answer is nothing to another
+        same = hashlib.sha256(same + call.principal.actor.encode()).digest()
+    return Key(book, call.idempotency_key, same, call.request_id)
 
 
 def answer(reply: Reply) -> Answer:
@@ -101,12 +104,15 @@ async def answer_once(call: Call, lane: LaneSpec[Asked[I], Reply], item: I) -> A
     return answer(await call.principal.env.lane(lane).submit(Asked(key_of(call), item), book))
 
 
-async def once(call: Call, work: Callable[[Tx], Awaitable[msgspec.Struct | Rejected]]) -> Answer:
+async def once(
+    call: Call, work: Callable[[Tx], Awaitable[msgspec.Struct | Rejected]], *, hopeful: bool = False
+) -> Answer:
     """Run `work` once per key; replay its answer byte for byte.  Raises Busy, and what `work` raises beside Rejected.
 
-    A refusal that `work` raises leaves nothing else; with one that it returns stays what it did.
+    A refusal that `work` raises leaves nothing else; with one that it returns stays what it did.  `hopeful`: the first run takes the key
+    for new, and locks nothing that need not be (see db.Tx).
     """
-    return await _once(call.principal.env.db, key_of(call), work)
+    return await _once(call.principal.env.db, key_of(call), work, hopeful=hopeful)
 
 
 async def once_in_control(call: Call, work: Callable[[Tx], Awaitable[msgspec.Struct]]) -> Answer:
@@ -117,7 +123,9 @@ async def once_in_control(call: Call, work: Callable[[Tx], Awaitable[msgspec.Str
     return await _once(who.env.control, Key(who.person_id, call.idempotency_key, same, call.request_id), work)
 
 
-async def _once(db: Database, key: Key, work: Callable[[Tx], Awaitable[msgspec.Struct | Rejected]]) -> Answer:
+async def _once(
+    db: Database, key: Key, work: Callable[[Tx], Awaitable[msgspec.Struct | Rejected]], *, hopeful: bool = False
+) -> Answer:
     async def attempt(tx: Tx) -> Reply:
         [found] = await idempotency.look_many(tx, [key])
         if isinstance(found, Reply):
@@ -129,9 +137,9 @@ async def _once(db: Database, key: Key, work: Callable[[Tx], Awaitable[msgspec.S
         idempotency.store_answers(tx, [(key, reply)])
         return reply
 
-    for _ in range(3):
+    for n in range(3):
         try:
-            return answer(await db.transact(attempt))
+            return answer(await db.transact(attempt, hopeful=hopeful and n == 0))
         except _Known as known:
             raise known.error from None
         except Rejected as refused:
@@ -157,6 +165,8 @@ async def _store_refusal(db: Database, key: Key, refused: Rejected) -> Reply:
         [found] = await idempotency.look_many(tx, [key])
         if isinstance(found, Reply):
             return found
+        if isinstance(found, GuilderError):
+            raise found
         idempotency.store_answers(tx, [(key, reply)])
         return reply
 
