@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from generators import catalogue, listings, lives
+from generators import catalogue, listings, lives, permissions
 from generators.catalogue import Table
 
 DOCS = Path(__file__).parent
@@ -28,6 +28,7 @@ def pages(tables: Iterable[Table]) -> dict[Path, str]:
         "settings.md": listings.settings_page(),
         "metrics.md": listings.metrics_page(),
         "failpoints.md": listings.failpoints_page(),
+        "permissions.md": permissions.page(),
     }
     schemas: dict[str, list[Table]] = {}
     for table in tables:

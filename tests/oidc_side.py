@@ -64,13 +64,13 @@ class Browser:
 
     cookies: dict[str, dict[str, str]] = field(default_factory=dict)
 
-    def get(self, url: str, *, method: str = "GET", **headers: str) -> Answer:
+    def get(self, url: str, *, method: str = "GET", body: str | None = None, **headers: str) -> Answer:
         parts = urlsplit(url)
         kept = self.cookies.setdefault(parts.netloc, {})
         sent = {"Cookie": "; ".join(f"{n}={v}" for n, v in kept.items())} if kept else {}
         connection = http.client.HTTPConnection(parts.netloc, timeout=30)
         connection.request(
-            method, f"{parts.path}?{parts.query}" if parts.query else parts.path, headers={**sent, **headers}
+            method, f"{parts.path}?{parts.query}" if parts.query else parts.path, body, headers={**sent, **headers}
         )
         answer = connection.getresponse()
         made = Answer(answer.status, answer.getheaders(), answer.read())

@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 import pytest
@@ -68,3 +69,9 @@ def test_a_minted_key_names_its_book_and_fits_every_channel(id: UUID, book: UUID
 def test_a_key_that_is_none_of_ours_is_none(text: str) -> None:
     found = ids.split_key(text)
     assert found is None or ids.text(found[0]) + found[1] == text
+
+
+def test_threads_make_ids_at_once() -> None:
+    with ThreadPoolExecutor(8) as threads:
+        made = [id for part in threads.map(lambda _: [ids.new_id() for _ in range(5000)], range(16)) for id in part]
+    assert len(set(made)) == 80_000

@@ -118,6 +118,26 @@ async def test_nobody_gives_or_takes_what_he_may_not_himself(stack: Stack, opera
     assert refused(stack, operator, f"service_accounts/{account}", {"disabled": False})[0] == 403
 
 
+async def test_nobody_gives_himself_through_a_key_what_he_has_not(stack: Stack) -> None:
+    """An operator runs the platform and moves no money: neither a grant by his service account nor a role that grows changes that."""
+    async with stack.world() as world:
+        me = await crew.somebody(world, ("operator", "platform", None))
+    made = post(stack, me.token, "service_accounts", {"name": "Hand", "role": "operator", "at": "platform"})
+    key = post(stack, me.token, f"service_accounts/{made['id']}/keys")["secret"]
+    wish = {"to": me.shown, "role": "finance", "at": "platform"}
+    assert refused(stack, key, "grants", wish) == (403, "insufficient_permissions")
+    invitation = {"email": "hand@guilder.test", "role": "finance", "at": "platform"}
+    assert refused(stack, key, "invitations", invitation) == (403, "insufficient_permissions")
+
+    name = f"grows_{ids.text(ids.new_id())[-8:]}"
+    post(stack, me.token, "roles", {"name": name, "permissions": ["people:read"]})
+    small = post(stack, me.token, "service_accounts", {"name": "Small", "role": name, "at": "platform"})
+    post(stack, me.token, f"service_accounts/{small['id']}/keys")
+    more = {"permissions": ["people:read", "refunds:write"]}
+    assert refused(stack, me.token, f"roles/{name}", more) == (403, "insufficient_permissions")
+    assert post(stack, me.token, f"roles/{name}", {"permissions": ["people:read", "keys:read"]})["permissions"]
+
+
 async def test_no_key_decides_on_approvals(stack: Stack, operator: str) -> None:
     made = post(stack, operator, "service_accounts", {"name": "Deputy", "role": "operator"})
     async with stack.world() as world:

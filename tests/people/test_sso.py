@@ -1,5 +1,6 @@
 """Sign in by a real OpenID provider (panva's oidc-provider, unmodified): who is let in, and how often."""
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,7 +12,7 @@ from starlette.applications import Starlette
 import crew
 from guilder.app.environments import CONTROL, dsn
 from guilder.core import ids
-from guilder.people import sso_pages
+from guilder.people import passwords, sso_pages
 from guilder.people.principal import digest
 from guilder.people.providers import Link
 from guilder.platform import db
@@ -20,6 +21,8 @@ from stack import Stack
 
 pytestmark = pytest.mark.anyio
 ALICE = "alice@work.test"
+PASSWORD = "seven quiet otters"
+PROOF = json.dumps({"password": PASSWORD})
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +110,12 @@ async def test_an_account_is_not_taken_over_by_its_address_and_linked_by_its_own
 ) -> None:
     async with stack.world() as world:
         owner = await crew.somebody(world)
-    await control.execute("UPDATE people.person SET email = $2, password = 'x' WHERE id = $1", owner.id, ALICE)
+    await control.execute(
+        "UPDATE people.person SET email = $2, password = $3 WHERE id = $1",
+        owner.id,
+        ALICE,
+        await passwords.hash(PASSWORD),
+    )
     await invite(control)
     before = await counts(control)
 
@@ -115,7 +123,11 @@ async def test_an_account_is_not_taken_over_by_its_address_and_linked_by_its_own
     assert await counts(control) == before
 
     browser = Browser()
-    asked = browser.get(f"{stack.api}/auth/oidc/work/link", method="POST", Authorization=f"Bearer {owner.token}")
+    bearer = f"Bearer {owner.token}"
+    for said, status in ((None, 400), ('{"password": "not mine at all"}', 401)):
+        alone = browser.get(f"{stack.api}/auth/oidc/work/link", method="POST", body=said, Authorization=bearer)
+        assert alone.status == status, "a session alone links nothing"
+    asked = browser.get(f"{stack.api}/auth/oidc/work/link", method="POST", body=PROOF, Authorization=bearer)
     assert asked.status == 200, asked.body
     linked = browser.get(known.away(browser, asked.json["url"], "alice"))
     assert (linked.status, linked.json) == (200, {"object": "identity", "provider": "work", "user": owner.shown})
@@ -130,9 +142,13 @@ async def test_an_identity_is_of_one_person_and_a_link_needs_its_session(
     assert known.sign_in("alice").status == 200
     async with stack.world() as world:
         other = await crew.somebody(world)
+    await control.execute(
+        "UPDATE people.person SET password = $2 WHERE id = $1", other.id, await passwords.hash(PASSWORD)
+    )
 
     def leave(browser: Browser) -> str:
-        asked = browser.get(f"{stack.api}/auth/oidc/work/link", method="POST", Authorization=f"Bearer {other.token}")
+        bearer = f"Bearer {other.token}"
+        asked = browser.get(f"{stack.api}/auth/oidc/work/link", method="POST", body=PROOF, Authorization=bearer)
         return known.away(browser, asked.json["url"], "alice")
 
     browser = Browser()

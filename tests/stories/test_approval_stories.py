@@ -109,6 +109,23 @@ async def test_a_refund_above_the_limit_goes_back_when_another_agrees(stack: Sta
     assert noted[5:] == ["approval.decided", "approval.refused"]
 
 
+async def test_several_refunds_asked_for_at_once_take_whom_one_of_them_all_takes(stack: Stack) -> None:
+    shop = await stack.merchant()
+    boss, anna, bo = await people(stack, shop)
+    rule(shop, boss, "refund", FINANCE, asset="cny", over=500)
+    rule(shop, boss, "refund", {**FINANCE, "people": 2}, asset="cny", over=1500)
+    paid = await pay(shop, 2000)
+    first, second = (
+        asked_for(ask(shop, shop.key, "refunds", {"payment_intent": paid, "amount": n})) for n in (900, 901)
+    )
+    assert [a["steps"][0]["people"] for a in (first, second)] == [1, 1], "each by itself is small"
+
+    assert agree(shop, bo, first)["state"] == "executed"
+    ended = agree(shop, anna, second)
+    assert (ended["state"], "ask again" in ended["reason"]) == ("refused", True)
+    assert asked_for(ask(shop, shop.key, "refunds", {"payment_intent": paid, "amount": 901}))["steps"][0]["people"] == 2
+
+
 async def test_a_journal_by_hand_is_posted_whole_when_another_agrees(stack: Stack) -> None:
     shop = await stack.merchant()
     shop.ledger()

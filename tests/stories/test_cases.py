@@ -49,7 +49,8 @@ async def open_case(shop: Shop, subject: str, kind: str = "odd") -> str:
 async def test_another_amount_becomes_a_case_that_is_booked_aside_and_the_books_verify(stack: Stack) -> None:
     shop = await stack.merchant("Mismatch")
     async with stack.world() as world:
-        finance = await crew.somebody(world, ("finance", "merchant", shop.book_id))
+        finance = await crew.somebody(world, ("finance", "platform", None))
+        theirs = await crew.somebody(world, ("merchant_owner", "merchant", shop.book_id))
         reader = await crew.somebody(world, ("read_only", "merchant", shop.book_id))
     v1 = shop.client().v1
     wrong = {"account": shop.demo.simulated["wechatpay"], "dials": {"wrong_amount": {"probability": 1.0}}}
@@ -81,6 +82,8 @@ async def test_another_amount_becomes_a_case_that_is_booked_aside_and_the_books_
     status, refused = call(finance, "POST", f"{at}/resolve", {"resolver": "dismiss", "why": "no"})
     assert (status, refused["error"]["param"]) == (400, "resolver")
     assert call(reader, "POST", f"{at}/resolve", {"resolver": "book_suspense", "why": "no"})[0] == 403
+    status, refused = call(theirs, "POST", f"{at}/resolve", {"resolver": "book_suspense", "why": "mine"})
+    assert (status, "its people do that" in refused["error"]["message"]) == (403, True), "not the merchant's own"
 
     verdict = {"resolver": "book_suspense", "why": "Seen in the console."}
     answers = await asyncio.gather(

@@ -14,6 +14,7 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import chain, count
 from uuid import UUID
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -26,13 +27,19 @@ _BOOK_BITS = 5 * BOOK_CODE_LENGTH
 PLATFORM = UUID("ffffffff-ffff-8fff-bfff-ffffffffffff")
 
 
-def _random() -> Iterator[int]:
-    """64 random bits at a time, from the system, in blocks: a call for each id would cost more than the rest of it."""
-    while True:
-        yield from _BLOCK.unpack(os.urandom(_BLOCK.size))
-
-
 _BLOCK = struct.Struct("256Q")
+
+
+def _block(_: int) -> tuple[int, ...]:
+    """64 random bits at a time, from the system, in blocks: a call for each id would cost more than the rest of it."""
+    return _BLOCK.unpack(os.urandom(_BLOCK.size))
+
+
+def _random() -> Iterator[int]:
+    """Random bits without end; no generator, which two threads may not ask at once."""
+    return chain.from_iterable(map(_block, count()))
+
+
 _tails = _random()
 os.register_at_fork(after_in_child=lambda: globals().update(_tails=_random()))
 

@@ -54,7 +54,10 @@ def _judged(
         raise
     if entries:
         _write(tx, books, entries, at, [ids.of_int(n) for n in befores.values()] if insist else None)
-        ahead.remember(tx, books, befores, new=alone)
+        if all(j.transfers for j, _ in said):
+            ahead.remember(tx, books, befores, new=alone)
+        else:  # what was closed or opened is read again
+            ahead.forget(tx, list(books))
     return posted
 
 

@@ -186,7 +186,8 @@ async def resolve_case(call: Call, body: ResolveCase) -> Answer:
 
 def _reach(call: Call) -> Reach:
     who: Principal = call.principal
-    return Reach(None if who.book_id == ids.PLATFORM else who.book_id, who.actor if call.only_own else None)
+    book_id = None if who.book_id == ids.PLATFORM else who.book_id
+    return Reach(book_id, who.actor if call.only_own else None, "cases:write" in who.platform)
 
 
 def _id(call: Call) -> UUID | None:

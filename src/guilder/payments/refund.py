@@ -194,7 +194,7 @@ def _wanted(charge: Charge, wish: Wish, units: int, need: Need) -> Approval:
 
 
 async def give_back(tx: Tx, command: Command) -> dict[str, Any]:
-    """Make the refund that all have agreed to; the sweep sends it.  What is left may have become less: it is looked at again (P4)."""
+    """Make the refund that all have agreed to; the sweep sends it.  What is left, and who has to agree, are looked at again (P4)."""
     do = command.do
     id = ids.read("pi", do["payment_intent"])
     must(id is not None, "a command names its payment")
@@ -206,6 +206,14 @@ async def give_back(tx: Tx, command: Command) -> dict[str, Any]:
     if refused is not None:
         raise refused
     assert intent is not None and charge is not None
+    # What went back since it was asked for counts, too: several that are asked for at once take whom one of all of them takes.
+    need = (await approval.rules(tx, KIND, [wish.book_id])).need(
+        wish.book_id, {charge.currency: charge.refunded + do["amount"]}
+    )
+    if need is not None and not set(need.steps) <= set(command.steps):
+        raise WrongState(
+            "More of this charge went back meanwhile, and so much takes the approval of others: ask again."
+        )
     fold = _Fold(intents, {}, charges, {}, Rules())
     refund = fold.reserve(intent, charge, wish, do["amount"], fold.at)
     await store.save(tx, fold.changes)

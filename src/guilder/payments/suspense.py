@@ -51,5 +51,6 @@ def _fits(about: Dossier) -> bool:
 
 
 RESOLVERS = (
-    Resolver(BOOK_SUSPENSE, "Book what the channel has, or gave away, aside: against the suspense account of the book.", _fits, book),
+    Resolver(BOOK_SUSPENSE, "Book what the channel has, or gave away, aside: against the suspense account of the book.", _fits, book,
+             books=True),
 )  # fmt: skip

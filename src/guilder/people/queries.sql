@@ -296,6 +296,9 @@ UPDATE people.role SET permissions = $2, description = $3 WHERE name = $1
 -- name: delete_role
 DELETE FROM people.role WHERE name = $1
 
+-- name: count_services_with_role
+SELECT count(*) FROM people.grant WHERE role = $1 AND service_id IS NOT NULL
+
 -- name: count_role
 -- Who has it, and who is invited to it.
 SELECT (SELECT count(*) FROM people.grant g WHERE g.role = $1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from guilder.core import ids
 from guilder.core.errors import Forbidden, Invalid, NotFound
 from guilder.people.grants import Giver
 from guilder.people.model import PERMISSIONS
@@ -33,6 +34,7 @@ async def change(tx: Tx, giver: Giver, name: str, permissions: Sequence[str] | N
     """Change a role for everybody who has it.  Raises Invalid, NotFound; Forbidden for a built-in one, and for one's own (G1)."""
     old = await _own(tx, giver, name)
     wanted = list(old["permissions"]) if permissions is None else _known(permissions)
+    await _not_through_a_key(tx, giver, name, set(wanted) - set(old["permissions"]))
     await tx.run(Q.update_role, name, wanted, old["description"] if description is None else description)
     trail.note(
         tx, "role.changed", name, before={"permissions": list(old["permissions"])}, after={"permissions": wanted}
@@ -60,6 +62,17 @@ async def _own(tx: Tx, giver: Giver, name: str) -> Row:
     if authority is not None and any(g.role == name for g in authority.grants):
         raise Forbidden("Nobody changes what he himself may do, and you have this role.", code="own_authority")
     return row
+
+
+async def _not_through_a_key(tx: Tx, giver: Giver, name: str, added: set[str]) -> None:
+    """Nobody lets a role grow beyond himself that a service account has, or that he gives by one: its key may be in his hand (G2)."""
+    authority = await giver.authority(tx)
+    if authority is None or not (lacking := added - authority.over(ids.PLATFORM)):
+        return
+    if giver.actor.startswith("svc_") or await tx.value(Q.count_services_with_role, name):
+        raise Forbidden(
+            f"A service account has this role, and you do not have yourself: {', '.join(sorted(lacking))}. Ask somebody who has."
+        )
 
 
 async def _found(tx: Tx, name: str) -> Row:

@@ -1,7 +1,8 @@
 """Where browsers begin and end a sign-in by an OpenID provider.
 
     GET  /auth/oidc/{provider}/start       302 to the provider, with a cookie that binds what comes back to this browser
-    POST /auth/oidc/{provider}/link        the same for a person who is signed in (Authorization: Bearer us_…): answers {"url": …}
+    POST /auth/oidc/{provider}/link        the same for a person who is signed in (Authorization: Bearer us_…) and says the password once more
+                                           (JSON: {"password": …}): a session alone changes nothing that signs in; answers {"url": …}
     GET  /auth/oidc/{provider}/callback    ends it: JSON with a session, as POST /v1/sessions answers it
 
 Nothing secret stands in an address that leads here but the code, which is good once and only with what we keep; no answer is stored, framed
@@ -18,7 +19,7 @@ from starlette.routing import Route
 
 from guilder.core import clock, ids
 from guilder.core.errors import Forbidden, GuilderError, Invalid
-from guilder.people import principal, providers, sign_in, sso
+from guilder.people import passwords, principal, providers, sign_in, sso, users
 from guilder.people.present import UserSessionObject
 from guilder.people.providers import Directory
 from guilder.people.sign_in import SignedIn
@@ -46,6 +47,12 @@ class Identity(msgspec.Struct, kw_only=True):
     object: str = "identity"
     provider: str
     user: str
+
+
+class Proof(msgspec.Struct):
+    """What links an identity, beside a session."""
+
+    password: str
 
 
 class Away(msgspec.Struct, kw_only=True):
@@ -77,6 +84,10 @@ class Pages:
         if not token.startswith(f"{principal.PERSON}_"):
             raise Forbidden("Only a person who is signed in can link an identity.")
         who = await principal.authenticate({self._rt.name: self._rt}, token, {})
+        said = await _password(request)
+        async with passwords.turn():
+            person = await users.find(self._rt.control, principal.person(who))
+            await sign_in.prove_again(self._rt, person, said, ip=_place(request))
         p = await providers.get(self._rt, request.path_params["provider"])
         begun = await sso.begin(self._rt, self._directory, p, place=_place(request), session_id=who.key_id)
         return self._kept(_json(Away(url=begun.url)), begun)
@@ -101,6 +112,19 @@ class Pages:
             self._cookie, begun.cookie, max_age=AWAY_S, path="/", secure=self._secure, httponly=True, samesite="lax"
         )
         return answer
+
+
+async def _password(request: Request) -> str:
+    """The password of the body.  Raises Invalid."""
+    raw = b""
+    async for chunk in request.stream():
+        raw += chunk
+        if len(raw) > LONGEST:
+            break
+    try:
+        return msgspec.json.decode(raw, type=Proof).password
+    except msgspec.MsgspecError:
+        raise Invalid('Say your password once more: {"password": …} as JSON.', param="password") from None
 
 
 def routes(rt: Env) -> list[Route]:

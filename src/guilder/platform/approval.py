@@ -170,6 +170,7 @@ class Command:
     by: Context
     at: datetime
     env: Env
+    steps: tuple[Step, ...] = ()  # whom it took
 
 
 Effect = Callable[

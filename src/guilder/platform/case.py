@@ -88,6 +88,7 @@ class Resolver:
     says: str  # one sentence for a person
     fits: Callable[[Dossier], bool]
     run: Callable[[Tx, Dossier, Verdict], Awaitable[Trace]]
+    books: bool = False  # it posts between accounts of the chart: only the platform's people may
 
 
 _resolvers: dict[str, Resolver] = {}

@@ -12,7 +12,7 @@ from uuid import UUID
 from msgspec import UNSET, UnsetType
 
 from guilder.core import clock, ids
-from guilder.core.errors import Invalid, NotFound, Rejected
+from guilder.core.errors import Forbidden, Invalid, NotFound, Rejected
 from guilder.platform import case, context, trail
 from guilder.platform.case import Verdict
 from guilder.platform.db import Contended, Database, Row, Tx
@@ -35,6 +35,7 @@ class Reach:
 
     book_id: UUID | None = None
     owner: str | None = None
+    books: bool = True  # he may post between accounts of the chart
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +170,8 @@ async def resolve(tx: Tx, reach: Reach, id: UUID | None, verdict: Verdict) -> Ro
     if verdict.resolver not in ways:
         moved = " Money has moved: it is not dismissed." if was["moved"] else ""
         raise Invalid(f"This case ends by {' or '.join(ways) or 'nothing yet'}.{moved}", param="resolver")
+    if ways[verdict.resolver].books and not reach.books:
+        raise Forbidden("This books between accounts of the platform: its people do that.")
     if not verdict.why.strip():
         raise Invalid("Say why: whoever asks in a year has nothing else.", param="why")
     left = await ways[verdict.resolver].run(tx, about, verdict)

@@ -132,7 +132,7 @@ async def _carry_out(tx: Tx, a: Approval, said: Said, at: datetime) -> Approval:
         actor=said.actor, place=now.place, env=said.env.name,
     )  # fmt: skip
     try:
-        result = await effect(tx, Command(a.book_id, a.id, msgspec.json.decode(a.command), by, at, said.env))
+        result = await effect(tx, Command(a.book_id, a.id, msgspec.json.decode(a.command), by, at, said.env, a.steps))
     except Rejected as why:
         raise Spoiled(why) from why
     return _end(tx, a, "executed", at, result=result)
