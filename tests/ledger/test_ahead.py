@@ -196,6 +196,7 @@ async def test_many_at_once_leave_what_they_would_one_by_one(
 
 
 async def test_what_is_remembered_has_an_end(db: Database, book: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten stand for twenty thousand: only the number is another one."""
     monkeypatch.setattr(ahead, "MOST", 10)
     made = [journal(book, hold(PURSE, 1, ids.new_id())) for _ in range(12)]
     assert codes(await say(db, *made)) == [Code.CREATED] * 12

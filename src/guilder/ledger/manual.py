@@ -15,8 +15,9 @@ from guilder.core.check import must
 from guilder.core.errors import Invalid, WrongState
 from guilder.ledger.chart import Account
 from guilder.ledger.model import Journal, Transfer
+from guilder.ledger.own import note
 from guilder.ledger.posting import post
-from guilder.platform import approval, context, trail
+from guilder.platform import approval, context
 from guilder.platform.approval import Approval, Command
 from guilder.platform.db import Tx
 
@@ -64,14 +65,8 @@ async def post_approved(tx: Tx, command: Command) -> dict[str, Any]:
         raise WrongState(
             f"The book refuses {len(refused)} of these journals: {', '.join(refused[:5])}.", code="journals_refused"
         )
-    note(tx, command.book_id, journals)
+    note(tx, command.book_id, "ledger.posted", posted)
     return {"journals": [ids.show("jl", p.journal_id) for p in posted if p.journal_id is not None]}
-
-
-def note(tx: Tx, book_id: UUID, journals: Sequence[Journal]) -> None:
-    """Leave it in the trail that somebody posted these."""
-    after = {"journals": len(journals), "moved": sums(journals)}
-    trail.note(tx, "journals.posted", _subject(journals), book_id=book_id, after=after)
 
 
 def _subject(journals: Sequence[Journal]) -> str:
