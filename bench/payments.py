@@ -12,7 +12,8 @@ webhook and has verified it.  Simulators, shop and source of traffic run on the 
                         fsync per batch: that alone, on every core, in batches of the mean size seen, over payments_per_s
     pss_mb              memory of everything `up` runs (simulators and PostgreSQL too), after the load
     rows_before         payments in the tables before the first measured loop
-    audit_percent       share of the machine that the auditor took in that loop: with --profile what PostgreSQL spent in its statements;
+    audit_percent       share of the machine that the auditor took for that loop: with --profile what PostgreSQL spent in its statements,
+                        until it had caught up, and nothing of what earlier loops had left to it;
                         without, its time, waits for a busy machine included, over that of all cores: more than it took
     late_p99_ms         how late the source of traffic itself was in that loop; it is part of the times above
     one_call_per_s      the most when the shop creates with confirm=true instead, in one call
@@ -83,7 +84,7 @@ def run(args: argparse.Namespace, stage: Stage, profile: Profile | None) -> int:
         paced = stage.play(pace, plan)
         audit = paced.audit
     say("measuring what nobody can avoid …")
-    pss_mb = stage.cast.pss_mb(without=("shop", "traffic"))
+    memory = {name: mb for name, mb in stage.cast.pss_by_name().items() if name not in ("shop", "traffic")}
     batch = max(1, round(best.batch))
     alone = gauges.unavoidable_per_s(scene.data_folder(stage.it).parent, batch, 1.0 if args.quick else 5.0)
     if profile is not None:
@@ -94,7 +95,7 @@ def run(args: argparse.Namespace, stage: Stage, profile: Profile | None) -> int:
         "p99_ms": percentile(paced.played.whole_ms, 99),
         "unavoidable_ratio": round(alone / best.played.rate, 2) if best.played.rate else None,
         "own_cpu_ms": round(paced.own_cpu_ms, 3),
-        "pss_mb": round(pss_mb, 1),
+        "pss_mb": round(sum(memory.values()), 1),
         "rows_before": rows_before,
         "one_call_per_s": round(single.played.rate, 1),
         "offered_per_s": round(rate, 1),
@@ -105,7 +106,7 @@ def run(args: argparse.Namespace, stage: Stage, profile: Profile | None) -> int:
         "merchants": args.merchants,
         "cpu_ms": {name: round(ms, 3) for name, ms in paced.cpu_ms.items()},
     }
-    tables = [_loops([*loops, single, paced]), _cpu(paced, best), *(profile.tables() if profile else [])]
+    tables = [_loops([*loops, single, paced]), _cpu(paced, best, memory), *(profile.tables() if profile else [])]
     say("checking the books …")
     return report.publish(args, "payments", figures, _targets(figures), tables, checks.all_of(stage), under)
 
@@ -145,11 +146,17 @@ def _loops(acts: list[Act]) -> Table:
     return Table("Whole payments", head, rows)
 
 
-def _cpu(paced: Act, best: Act) -> Table:
-    rows = [(name, f"{ms:.2f}", f"{best.cpu_ms[name]:.2f}") for name, ms in paced.cpu_ms.items()]
-    rows.append(("Guilder's own and PostgreSQL", f"{paced.own_cpu_ms:.2f}", f"{best.own_cpu_ms:.2f}"))
-    rows.append(("everything", f"{sum(paced.cpu_ms.values()):.2f}", f"{sum(best.cpu_ms.values()):.2f}"))
-    return Table("CPU a payment, ms", ("process", "open loop", f"closed, {best.plan.callers} callers"), rows)
+def _cpu(paced: Act, best: Act, memory: dict[str, float]) -> Table:
+    rows = [
+        (name, f"{ms:.2f}", f"{best.cpu_ms[name]:.2f}", f"{memory[name]:.0f}" if name in memory else "")
+        for name, ms in paced.cpu_ms.items()
+    ]
+    rows.append(("Guilder's own and PostgreSQL", f"{paced.own_cpu_ms:.2f}", f"{best.own_cpu_ms:.2f}", ""))
+    everything = (sum(paced.cpu_ms.values()), sum(best.cpu_ms.values()))
+    rows.append(("everything", *(f"{ms:.2f}" for ms in everything), f"{sum(memory.values()):.0f}"))
+    return Table(
+        "CPU a payment, ms", ("process", "open loop", f"closed, {best.plan.callers} callers", "PSS MB after"), rows
+    )
 
 
 if __name__ == "__main__":

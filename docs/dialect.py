@@ -24,7 +24,7 @@ MADE = (
     "\n\n---\n\n*Made by the conversations: `GUILDER_UPDATE_DOCS=1 pytest tests/sdk/test_sdk_calls.py`; change the code, "
     "not this page.*\n"
 )
-NOTES = {"capture_method": "`manual` is refused: both ways collect at once"}
+NOTES = {"capture_method": "`manual` where the way can hold money; refused by those that collect at once"}
 KEPT = frozenset(
     {
         "address", "billing_details", "cancellation_reason", "client_reference_id", "customer_email", "description", "email",
@@ -37,6 +37,9 @@ SHOWN = frozenset({"line_items", "payment_intent_data"})  # what is under these 
 BROKEN = {
     "payment_intent.next_action.wechat_pay_display_qr_code.image_data_url": "drawing a code takes longer than the whole rest of "
     "a confirmation; `image_url_svg` and `image_url_png` draw it when somebody looks, and `data` is what it says.",
+    "charge.payment_method_details.card.exp_month": "the channel keeps the card; what it tells of it is not kept here.",
+    "charge.payment_method_details.card.exp_year": "as the month.",
+    "payout.source_type": "a balance here is one, whatever it was collected by.",
 }
 OPTIONS = frozenset(stripe.RequestOptions.__annotations__)
 NO_OPTION = frozenset({"content_type", "headers"})
@@ -212,7 +215,7 @@ def _values(theirs: Any, annotation: Any) -> str:
 def resources() -> dict[str, type]:
     """The SDK's types of the things that these calls answer with."""
     things = (stripe.PaymentIntent, stripe.Charge, stripe.Refund, stripe.Customer, stripe.PaymentMethod, stripe.checkout.Session,
-              stripe.LineItem, stripe.Event, stripe.WebhookEndpoint)  # fmt: skip
+              stripe.LineItem, stripe.Event, stripe.WebhookEndpoint, stripe.Payout, stripe.Dispute)  # fmt: skip
     return {thing.OBJECT_NAME: thing for thing in things}
 
 

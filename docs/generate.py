@@ -9,10 +9,11 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from generators import catalogue, listings, lives, permissions
+from generators import catalogue, listings, lives, permissions, ways
 from generators.catalogue import Table
 
 DOCS = Path(__file__).parent
+VALUES = "<!-- values: made by ./run docs -->"
 TREE = "<!-- tree: made by ./run docs -->"
 END = "<!-- end -->"
 MADE = "\n\n---\n\n*Made by `./run docs`; change the code, not this page.*\n"
@@ -29,15 +30,17 @@ def pages(tables: Iterable[Table]) -> dict[Path, str]:
         "metrics.md": listings.metrics_page(),
         "failpoints.md": listings.failpoints_page(),
         "permissions.md": permissions.page(),
+        "ways.md": ways.page(),
     }
     schemas: dict[str, list[Table]] = {}
     for table in tables:
         schemas.setdefault(table.schema, []).append(table)
     for schema, sql in catalogue.sources().items():
         made[f"schema_{schema}.md"] = catalogue.page(schema, schemas[schema], catalogue.words(sql))
-    architecture = DOCS / "architecture.md"
+    architecture, testing = DOCS / "architecture.md", DOCS / "guide" / "testing.md"
     return {DOCS / "reference" / name: text + MADE for name, text in made.items()} | {
-        architecture: between(architecture.read_text("utf-8"), TREE, listings.tree())
+        architecture: between(architecture.read_text("utf-8"), TREE, listings.tree()),
+        testing: between(testing.read_text("utf-8"), VALUES, ways.test_values()),
     }
 
 

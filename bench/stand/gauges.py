@@ -39,8 +39,13 @@ class Cast:
 
     def pss_mb(self, without: Sequence[str] = ()) -> float:
         """Proportional set size of all of them: shared pages are counted once."""
-        pids = [pid for name, pid in self._pids.items() if name not in without]
-        return sum(map(_pss_kb, [*pids, self._postmaster, *_children(self._postmaster)])) / 1024
+        return sum(mb for name, mb in self.pss_by_name().items() if name not in without)
+
+    def pss_by_name(self) -> dict[str, float]:
+        """The same by name, in MB."""
+        found = {name: _pss_kb(pid) / 1024 for name, pid in self._pids.items()}
+        found["postgresql"] = sum(map(_pss_kb, [self._postmaster, *_children(self._postmaster)])) / 1024
+        return found
 
     def pid(self, name: str) -> int:
         """The process of a name."""

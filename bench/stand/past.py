@@ -39,9 +39,9 @@ SHOWN = f"""(SELECT string_agg(substr('{ids.ALPHABET}', substring(its from 5 * c
 ALL = "generate_series({first}, {last}) AS g"
 FILLS = f"""
 INSERT INTO payments.intent (book_id, id, version, status, amount, currency, method_type, types, attempt_id, charge_id, extra, late_success,
-                             root_id, business_line, created_at)
+                             root_id, business_line, created_at, received)
 SELECT '{{book}}', {INTENT}, 3, 'succeeded', {UNITS}, 'CNY', 'wechat_pay', ARRAY['wechat_pay'], {ATTEMPT}, {CHARGE}, '{{{{}}}}', 'refund',
-       {ROOT}, '', '{{at}}' FROM {ALL};
+       {ROOT}, '', '{{at}}', {UNITS} FROM {ALL};
 INSERT INTO payments.attempt (book_id, id, intent_id, channel_account_id, channel, way, state, amount, currency, channel_ref, expires_at,
                               paid_at, root_id, business_line, created_at)
 SELECT '{{book}}', {ATTEMPT}, {INTENT}, '{{contract}}', 'wechatpay', 'native', 'succeeded', {UNITS}, 'CNY', {KEY}, '{{at}}', '{{at}}',

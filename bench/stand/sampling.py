@@ -5,6 +5,7 @@ The product is not touched: PostgreSQL gets pg_stat_statements at its start, the
 
 import asyncio
 import os
+import re
 import signal
 import time
 from collections import Counter
@@ -29,8 +30,12 @@ SELECT query, calls, rows, total_exec_time + total_plan_time AS spent, total_pla
  ORDER BY total_exec_time + total_plan_time DESC
 """
 SAMPLED = {"API": "api", "worker": "worker", "simulators": "simulators"}  # and how the processes' names begin
+AUDITED = "SELECT platform.at_of(id) >= $1 FROM platform.auditor WHERE name = 'fresh'"
+PATIENCE_S = 120  # with an auditor that is behind
 WIDTH = 90  # of what is shown of a statement or a function
-SURE = 60  # characters in common make it the same query
+# What PostgreSQL writes otherwise than we do where it names a statement, constants and lists of them; and what is left to tell it by.
+CONSTANT = re.compile(r"'(?:[^']|'')*'|/\*.*?\*/|\$\d+|\b(?:true|false|null|interval)\b", re.IGNORECASE)
+WORD = re.compile(r"[a-z_][\w.]*", re.IGNORECASE)
 
 
 class Profile:
@@ -42,6 +47,7 @@ class Profile:
         self._folder = folder
         self._act: Act | None = None
         self._statements: list[Any] = []
+        self._audits: list[tuple[str, ...]] = []
         self._stacks: dict[str, Counter[tuple[str, ...]]] = {}
 
     def record(self, stage: Stage, plan: Plan) -> None:
@@ -57,15 +63,36 @@ class Profile:
             self._stacks[group] = sum((self._read(stage.cast.pid(name)) for name in members), Counter())
 
     def audited(self, stage: Stage, name: str, plan: Plan) -> tuple[Act, float]:
-        """Play a plan; what share of the machine PostgreSQL spent in the auditor's statements meanwhile, planning included."""
+        """Play a plan; what share of the machine PostgreSQL spent in the auditor's statements for it, planning included.
+
+        The auditor is some seconds behind: what earlier acts left to it is waited for before, what this one leaves is counted in.
+        """
         ours = {q.name.removeprefix("guilder.") for a in domains.AUDITS for q in (a.query, a.subjects) if q is not None}
+        self._until_audited()
         asyncio.run(_ask(self.state, "SELECT pg_stat_statements_reset()"))
         begun = time.monotonic()
         act = stage.play(name, plan)
         took_s, names = time.monotonic() - begun, _names()
-        statements = asyncio.run(_ask(self.state, STATEMENTS))
-        spent_s = sum(r["spent"] for r in statements if _short(names, r["query"]) in ours) / 1000
-        return act, spent_s / took_s / (os.cpu_count() or 1)
+        self._until_audited()
+        shares: Counter[str] = Counter()
+        calls: Counter[str] = Counter()
+        for r in asyncio.run(_ask(self.state, STATEMENTS)):
+            if (short := _short(names, r["query"])) in ours:
+                shares[short] += r["spent"] / 1000 / took_s / (os.cpu_count() or 1)
+                calls[short] += r["calls"]
+        self._audits = [
+            (n, str(calls[n]), f"{share * took_s * 1000 * (os.cpu_count() or 1) / calls[n]:.1f}", f"{share * 100:.3f}")
+            for n, share in shares.most_common()
+        ]
+        return act, shares.total()
+
+    def _until_audited(self) -> None:
+        """Until the auditor has seen all there is by now.  RuntimeError if it never comes so far."""
+        deadline, [row] = time.monotonic() + PATIENCE_S, asyncio.run(_ask(self.state, "SELECT now()"))
+        while not asyncio.run(_ask(self.state, AUDITED, row[0]))[0][0]:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the auditor is behind by more than {PATIENCE_S} s")
+            time.sleep(0.5)
 
     @staticmethod
     def _turn(stage: Stage, names: list[str]) -> None:
@@ -85,7 +112,14 @@ class Profile:
     def tables(self) -> list[Table]:
         """What was seen, per payment."""
         assert self._act is not None
-        tables = [self._of_statements(self._act)]
+        tables = [
+            Table(
+                "The auditor's statements, in the open loop",
+                ("statement", "calls", "ms a call", "% of the machine"),
+                self._audits,
+            ),
+            self._of_statements(self._act),
+        ]
         for group, begin in SAMPLED.items():
             cpu_ms = sum(ms for name, ms in self._act.cpu_ms.items() if name.startswith(begin))
             tables += _of_functions(group, self._stacks[group], cpu_ms)
@@ -135,22 +169,22 @@ def _of_functions(group: str, stacks: Counter[tuple[str, ...]], cpu_ms: float) -
 
 
 def _names() -> dict[str, str]:
-    """The names of our queries, by their text without comments and line breaks."""
+    """The names of our queries, by their words."""
     queries = [query for package in domains.SCHEMAS for query in sql.load(package).all.values()]
-    return {_flat(query.text): query.name.removeprefix("guilder.") for query in queries}
+    return {_words(query.text): query.name.removeprefix("guilder.") for query in queries}
 
 
 def _flat(text: str) -> str:
     return " ".join(" ".join(line.partition("--")[0] for line in text.splitlines()).split()).rstrip(";")
 
 
+def _words(text: str) -> str:
+    return " ".join(WORD.findall(CONSTANT.sub(" ", _flat(text))))
+
+
 def _short(names: dict[str, str], text: str) -> str:
-    """The name of the query that this is.  Its constants were replaced by numbers, so a long common beginning will do."""
-    flat = _flat(text)
-    beginning = flat.partition("$")[0][:SURE]
-    return names.get(flat) or next(
-        (n for q, n in names.items() if len(beginning) == SURE and q.startswith(beginning)), flat[:WIDTH]
-    )
+    """The name of the query that this is, or its beginning."""
+    return names.get(_words(text)) or _flat(text)[:WIDTH]
 
 
 @contextmanager
@@ -160,7 +194,7 @@ def profiled(state: Path | None) -> Iterator[Profile]:
         folder = (state or Path(made)).absolute()
         databases = (environments.CONTROL, *map(environments.database_of, ("test", "live")))
         server = embedded.start(folder, settings=PRELOAD, databases=databases)
-        asyncio.run(_ask(folder, "CREATE EXTENSION IF NOT EXISTS pg_stat_statements", server))
+        asyncio.run(_ask(folder, "CREATE EXTENSION IF NOT EXISTS pg_stat_statements", server=server))
         try:
             yield Profile(folder, Path(samples))
         finally:
@@ -168,8 +202,8 @@ def profiled(state: Path | None) -> Iterator[Profile]:
                 installation.remove(folder)
 
 
-async def _ask(state: Path, query: str, server: Server | None = None) -> list[Any]:
+async def _ask(state: Path, query: str, *args: object, server: Server | None = None) -> list[Any]:
     """As the superuser, who alone sees all statements."""
     server = server or Server(cluster.read(state), 0, cluster.passwords(state))
     async with db.connected(server.dsn("guilder_test", "postgres")) as connection:
-        return list(await connection.fetch(query))
+        return list(await connection.fetch(query, *args))

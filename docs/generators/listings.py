@@ -109,6 +109,7 @@ def tree() -> str:
         "cashier",
         "notify",
         "reconciliation",
+        "trades",
         "payments",
         "merchants",
         "channels",

@@ -5,25 +5,27 @@ Nothing is described here: payments are made in memory, `payments.life` is told 
 
 import base64
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from guilder.channels.model import Outcome, Problem, QrCode, Retry, State
+from guilder.channels.model import Credit, Outcome, Problem, QrCode, Retry, State
 from guilder.channels.registry import CHANNELS
 from guilder.core.amount import cny
 from guilder.ledger import chart
-from guilder.payments import life
+from guilder.payments import life, life_aside, life_refund
 from guilder.payments.life import Contract, Scene
 from guilder.payments.model import Attempt, Changes, Charge, Intent, Refund
 from guilder.payments.present import Face
 from guilder.payments.states import (
+    ASIDE_NEXT,
     ATTEMPT_NEXT,
     INTENT_NEXT,
     REFUND_NEXT,
+    AsideState,
     AttemptState,
     IntentStatus,
     RefundState,
@@ -31,6 +33,7 @@ from guilder.payments.states import (
 from guilder.platform.crypto import Keyring
 from guilder.platform.environment import Cache, Env
 from guilder.platform.settings import Settings
+from guilder.trades.states import TRADE_NEXT, TradeStatus
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 BOOK, ACCOUNT = UUID(int=7 << 64), UUID(int=9 << 64)
@@ -68,7 +71,7 @@ class Stage:
     def hear_refund(self, outcome: Outcome) -> None:
         """The channel says something of the refund."""
         assert self.refund is not None
-        life.hear_refund(self.scene, self.intent, self.charge, self.refund, outcome, self.contract)
+        life_refund.hear_refund(self.scene, self.intent, self.charge, self.refund, outcome, self.contract)
 
     @property
     def events(self) -> list[str]:
@@ -133,6 +136,8 @@ def states_page() -> str:
         "`unknown` is where asking begins and where silence leads: money may have moved. Only evidence ends it: the channel's answer, "
         "its signed callback, its statement. `surplus` is a success after the end, or a second one: it is booked and given back.",
         _machine("Refund", REFUND_NEXT, R.UNKNOWN),
+        _machine("Trade: what was bought (`trades/states.py`)", TRADE_NEXT, TradeStatus.OPEN),
+        _machine("Aside: money that no charge stands for", ASIDE_NEXT, AsideState.WAITS),
         _outcomes(),
     ]
     return "\n\n".join(parts)
@@ -220,6 +225,40 @@ def _given_back(of: str, outcome: Outcome, **options: Any) -> Stage:
     return s
 
 
+def _in_parts(*units: int) -> Stage:
+    s = stage(A.PENDING, S.REQUIRES_ACTION, door="callback")
+    in_parts = replace(s.contract, info=replace(s.contract.info, collects_in_parts=True))
+    credits = tuple(Credit(str(n), cny(n), NOW) for n in units)
+    life_aside.hear(s.scene, s.intent, s.attempt, Outcome(State.PENDING, credits=credits), in_parts)
+    return s
+
+
+def _rest_is_back() -> Stage:
+    s = _in_parts(1300)
+    [s.refund] = s.changes.new_refunds.values()
+    s.changes.journals.clear()
+    s.changes.events.clear()
+    s.hear_refund(replace(GIVEN, amount=cny(50)))
+    return s
+
+
+def _applied() -> Stage:
+    s = _in_parts(400)
+    s.changes.journals.clear()
+    [one] = s.changes.lying.values()
+    life_aside.apply(s.scene, one, "platform", {})
+    return s
+
+
+def _given_elsewhere(payer: str) -> Stage:
+    s = _given_back("charge", REFUSED)
+    s.changes.journals.clear()
+    s.changes.events.clear()
+    assert s.charge is not None and s.refund is not None
+    life_refund.given_elsewhere(s.scene, s.intent, s.charge, s.refund, payer, "platform")
+    return s
+
+
 GIVEN = Outcome(State.SUCCEEDED, amount=cny(500), channel_ref="5000…", at=NOW)
 REFUSED = Outcome(State.FAILED, problem=Problem("NOT_ENOUGH", "No.", retry=Retry.NEW_KEY))
 BOOKINGS = (
@@ -235,7 +274,16 @@ BOOKINGS = (
     Booking(
         "the same, where the channel settles to the merchant", lambda: _given_back("charge", GIVEN, funds="merchant")
     ),
+    Booking("another sum than was asked for lies aside: a part, or by a person's decision", lambda: _in_parts(400)),
+    Booking("what lies aside pays for its payment", lambda: _in_parts(400, 850)),
+    Booking("what is left of it has gone back", _rest_is_back),
+    Booking("it is the merchant's, by a person's decision", _applied),
     Booking("a refund is refused by the channel", lambda: _given_back("charge", REFUSED)),
+    Booking(
+        "the platform has given it back by another road; the second is in its book",
+        lambda: _given_elsewhere("platform"),
+    ),
+    Booking("the merchant has", lambda: _given_elsewhere("merchant")),
 )
 
 
@@ -271,6 +319,8 @@ def journals_page() -> str:
                 f"| {booking.what if first else ''} | {rule} | {debit} | {credit} | {events if first else ''} |"
             )
     lines += [
+        "",
+        "A payment of a trade books `trade_pledge` beside its charge, `payable` to `pledged`; what is dealt out of that stands in [trades](../guide/trades.md).",
         "",
         "The key of a journal is its rule and the id of the attempt or refund (of a fee, the charge): one key makes one journal, however often it is heard.",
     ]

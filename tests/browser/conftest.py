@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from stripe.checkout import Session
@@ -25,6 +26,7 @@ AGENTS = {
     "phone": f"{IPHONE} Version/18.0 Mobile/15E148 Safari/604.1",
     "wechat": f"{IPHONE} Mobile/15E148 MicroMessenger/8.0.50(0x18003230) NetType/WIFI Language/zh_CN",
     "alipay": f"{IPHONE} Mobile/15E148 AlipayDefined AlipayClient/10.6.20 Language/zh-Hans",
+    "unionpay": f"{IPHONE} Mobile/15E148 (com.unionpay.chsp) (cup) UnionPay/1.0 CloudPay",
 }
 GOODS = {
     "zh-CN": [
@@ -168,3 +170,55 @@ async def visit(
     for payer in payers:
         await payer.context.close()
     assert [c for payer in payers for c in payer.complaints] == []
+
+
+@dataclass
+class Wallet:
+    """Somebody whose wallet has scanned a counter's code: a browser that looks like the wallet, with the bridge that it would have."""
+
+    page: Page
+    context: BrowserContext
+    complaints: list[str] = field(default_factory=list)
+
+    async def sees(self, stage: str, within_s: float = 20) -> None:
+        """Wait until the page shows a stage."""
+        await self.page.wait_for_selector(f'#panel[data-stage="{stage}"]', timeout=within_s * 1000)
+
+
+BRIDGES = {"wechat": "/wechat/jsbridge.js", "alipay": "/alipay/bridge.js"}
+
+
+@pytest.fixture
+async def scan(stack: Stack, browser: Browser) -> AsyncIterator[Callable[..., Awaitable[Wallet]]]:
+    """`await scan(url, device=)`: a payer who has opened a counter's code inside a wallet, or with a browser."""
+    wallets: list[Wallet] = []
+
+    async def open_one(url: str, device: str, *, lang: str = "zh-CN", dark: bool = False) -> Wallet:
+        context = await browser.new_context(
+            locale=lang, color_scheme="dark" if dark else "light", viewport={"width": 390, "height": 844}, device_scale_factor=2,
+            is_mobile=True, has_touch=True, user_agent=AGENTS[device],
+        )  # fmt: skip
+        wallet = Wallet(await context.new_page(), context)
+        if device in BRIDGES:
+            async with aiohttp.ClientSession() as http, http.get(stack.simulators + BRIDGES[device]) as answer:
+                await wallet.page.add_init_script(await answer.text())  # as the app itself does: no page loads it
+        wallets.append(wallet)
+        wallet.page.on(
+            "console", lambda m: wallet.complaints.append(m.text) if m.type in ("error", "warning") else None
+        )
+        wallet.page.on("pageerror", lambda e: wallet.complaints.append(str(e)))
+        await wallet.page.goto(url)
+        return wallet
+
+    yield open_one
+    for wallet in wallets:
+        await wallet.context.close()
+    assert [c for wallet in wallets for c in wallet.complaints] == []
+
+
+async def picture_of(page: Page, name: str) -> None:
+    """A picture for the guide, if they are asked for."""
+    if os.environ.get("GUILDER_SCREENSHOTS") == "1":
+        IMAGES.mkdir(parents=True, exist_ok=True)
+        await page.wait_for_timeout(700)  # motion ends
+        await page.screenshot(path=IMAGES / f"{name}.png", animations="disabled")

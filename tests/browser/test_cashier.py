@@ -12,13 +12,14 @@ from stack import Shop, Stack
 pytestmark = pytest.mark.anyio
 Visit = Callable[..., Awaitable[Payer]]
 EVERYWHERE = [(lang, device) for lang in ("zh-CN", "en-US") for device in ("phone", "desk")]
+CODES = {"wechat_pay": {"client": "web"}}  # on phones, too: a code to save
 PAID = {"zh-CN": "付款成功", "en-US": "Payment successful"}
 
 
 @pytest.mark.parametrize(("lang", "device"), EVERYWHERE)
 async def test_a_payer_scans_with_wechat_pay(visit: Visit, lang: str, device: str) -> None:
     dark = lang == "en-US"
-    payer = await visit(lang, device, dark=dark)
+    payer = await visit(lang, device, dark=dark, payment_method_options=CODES)
     assert await payer.page.get_attribute("html", "lang") == {"zh-CN": "zh-CN", "en-US": "en"}[lang]
     assert await payer.violations() == []
     await payer.picture(f"{device}-{lang[:2]}-choose")
@@ -65,7 +66,7 @@ async def test_alipay_is_scanned_at_a_desk_where_the_merchant_asks_for_it(visit:
 
 
 async def test_who_does_not_pay_at_alipay_can_go_on_or_choose_again(visit: Visit, stack: Stack) -> None:
-    payer = await visit("zh-CN", "phone")
+    payer = await visit("zh-CN", "phone", payment_method_options=CODES)
     await payer.choose("alipay")
     await payer.page.wait_for_url(re.compile(re.escape(stack.simulators)))
     await payer.page.goto(f"{payer.session.url}?lang=zh&back=1")
@@ -93,7 +94,7 @@ async def test_what_cannot_be_paid_inside_this_app_says_so(visit: Visit) -> None
 
 
 async def test_a_declined_payment_says_why_and_can_be_tried_again(visit: Visit) -> None:
-    payer = await visit("en-US", "phone", payment_method_options={"alipay": {"client": "qr"}})
+    payer = await visit("en-US", "phone", payment_method_options=CODES)
     await payer.choose("wechat_pay")
     await payer.sees("scan")
     await payer.use_phone("decline")
@@ -128,7 +129,7 @@ async def test_K5_silence_is_shown_as_asking_and_never_as_a_failure(visit: Visit
 
 
 async def test_a_session_that_ends_ends_on_the_open_page(visit: Visit) -> None:
-    payer = await visit("zh-CN", "phone", dark=True)
+    payer = await visit("zh-CN", "phone", dark=True, payment_method_options=CODES)
     await payer.choose("wechat_pay")
     await payer.sees("scan")
 
@@ -148,7 +149,7 @@ async def test_a_payment_that_is_canceled_says_so(visit: Visit) -> None:
 
 
 async def test_the_page_works_without_a_script(visit: Visit) -> None:
-    payer = await visit("zh-CN", "phone", script=False)
+    payer = await visit("zh-CN", "phone", script=False, payment_method_options=CODES)
     await payer.choose("wechat_pay")
     await payer.sees("scan")
     await payer.use_phone(scripts=False)
@@ -180,7 +181,7 @@ async def test_the_keyboard_alone_is_enough(visit: Visit) -> None:
 
 @pytest.mark.parametrize("device", ["phone", "desk"])
 async def test_everything_to_press_is_large_enough_and_nothing_runs_over(visit: Visit, device: str) -> None:
-    payer = await visit("en-US", device)
+    payer = await visit("en-US", device, payment_method_options=CODES)
     await payer.choose("wechat_pay")
     await payer.sees("scan")
     small = await payer.page.evaluate(
@@ -202,7 +203,7 @@ async def test_motion_is_spared_who_asks_for_it(visit: Visit) -> None:
 
 
 async def test_the_language_can_be_changed_and_stays(visit: Visit) -> None:
-    payer = await visit("zh-CN", "phone")
+    payer = await visit("zh-CN", "phone", payment_method_options=CODES)
     await payer.page.click("footer a[lang=en]")
     await payer.page.wait_for_url(re.compile("lang=en"))
     await payer.choose("wechat_pay")

@@ -9,7 +9,10 @@ import aiohttp
 import pytest
 from stripe.checkout import Session
 
-from guilder.cashier.pages import POLICY, Pace
+from guilder.cashier import view
+from guilder.cashier.html import POLICY, Pace
+from guilder.cashier.words import LANGUAGES, speak
+from guilder.payments.ways import TYPES
 from stack import Shop, Stack
 
 pytestmark = pytest.mark.anyio
@@ -154,3 +157,27 @@ async def test_assets_are_kept_for_ever_under_the_name_of_their_content(
 def test_a_pace_counts_each_key_by_itself() -> None:
     pace = Pace(2, 60)
     assert [pace.allows("a"), pace.allows("a"), pace.allows("a"), pace.allows("b")] == [True, True, False, True]
+
+
+async def test_each_way_is_called_what_payers_call_it(http: aiohttp.ClientSession, stack: Stack) -> None:
+    shop = await stack.merchant("All ways", channels=("wechatpay", "alipay", "unionpay", "stripe", "paypal"))
+    tea = {"currency": "cny", "unit_amount": 1250, "product_data": {"name": "Tea"}}
+    session = shop.client().v1.checkout.sessions.create(
+        {"mode": "payment", "success_url": "https://shop.example/", "line_items": [{"price_data": tea, "quantity": 1}]}  # type: ignore[typeddict-item]
+    )
+    wanted = {
+        "en": ("WeChat Pay", "Alipay", "Card", "UnionPay", "PayPal"),
+        "zh": ("微信支付", "支付宝", "银行卡", "云闪付", "PayPal"),
+    }
+    for language, names in wanted.items():
+        async with http.get(f"{page_of(session)}?lang={language}") as answer:
+            text = await answer.text()
+        assert answer.status == 200 and [n for n in names if f">{n}<" not in text] == []
+        assert "the channel" not in text and "支付渠道" not in text
+
+
+def test_every_type_of_every_channel_has_a_name_in_every_language() -> None:
+    for type in TYPES:
+        for code in LANGUAGES:
+            assert view.method_name(type, speak(code)) not in ("the channel", "支付渠道", ""), type
+    assert view.method_name("of_no_channel", speak("zh")) == "支付渠道"

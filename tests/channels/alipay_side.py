@@ -1,13 +1,19 @@
 """Alipay's side of the wire, small, and written apart from the adapter."""
 
 import base64
+import hashlib
 import json
+from datetime import timedelta
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.x509.oid import NameOID
 from scripted import KEY, NOW, REFUND_KEY
 from wechat_side import key, sign
 
@@ -43,8 +49,64 @@ def config(**changes: str) -> AlipayConfig:
     return AlipayConfig(**{**fields, **changes})
 
 
-def adapter(**changes: str) -> Alipay:
-    return Alipay(config(**changes), now=lambda: NOW)
+def adapter(watch: Any = None, **changes: str) -> Alipay:
+    return Alipay(config(**changes), now=watch or (lambda: NOW))
+
+
+# --- certificates
+
+_OIDS = (NameOID.COUNTRY_NAME, NameOID.ORGANIZATION_NAME, NameOID.ORGANIZATIONAL_UNIT_NAME, NameOID.COMMON_NAME)
+
+
+def _name(common: str, owner: str = "Ant Financial") -> x509.Name:
+    words = ("CN", owner, "Certification Authority", common)
+    return x509.Name([x509.NameAttribute(oid, word) for oid, word in zip(_OIDS, words, strict=True)])
+
+
+@cache
+def certificate(
+    name: str, by: str = "root", *, serial: int = 71_230_954_816, ca: bool = False, owner: str = "Ant Financial"
+) -> str:
+    """A certificate over the key of that name, PEM; `by` signs it."""
+    builder = x509.CertificateBuilder(_name(by), _name(name, owner), key(name).public_key(), serial)
+    builder = builder.not_valid_before(NOW - timedelta(days=1)).not_valid_after(NOW + timedelta(days=365))
+    builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+    return builder.sign(key(by), SHA256()).public_bytes(Encoding.PEM).decode()
+
+
+@cache
+def curved_root() -> str:
+    """A root of another kind, as Alipay's file has some."""
+    curve = ec.generate_private_key(ec.SECP256R1())
+    builder = x509.CertificateBuilder(_name("EC"), _name("EC"), curve.public_key(), 5)
+    builder = builder.not_valid_before(NOW - timedelta(days=1)).not_valid_after(NOW + timedelta(days=9))
+    return builder.sign(curve, SHA256()).public_bytes(Encoding.PEM).decode()
+
+
+UNREADABLE_ROOT = (
+    "-----BEGIN CERTIFICATE-----\nMIIBszCCAVegAwIBAgIIaeL+wBcKxnswDAYIKoEcz1UBg3U\n-----END CERTIFICATE-----\n"
+)
+
+
+def number(common: str, serial: int) -> str:
+    """A certificate's number, made of its issuer's common name and its serial."""
+    return hashlib.md5(f"CN={common},OU=Certification Authority,O=Ant Financial,C=CN{serial}".encode()).hexdigest()
+
+
+def certified(watch: Any = None, **changes: str) -> Alipay:
+    """An adapter in certificate mode."""
+    fields = {
+        "mode": "certificate",
+        "alipay_public_key": "",
+        "app_cert": certificate("merchant", serial=11),
+        "alipay_cert": certificate("platform", serial=22),
+        "root_cert": certificate("root", serial=33, ca=True)
+        + "\n"
+        + curved_root()
+        + UNREADABLE_ROOT
+        + certificate("root", serial=44, ca=True),
+    }
+    return adapter(watch, **fields | changes)
 
 
 def text_of(params: dict[str, str], *without: str) -> bytes:
@@ -60,14 +122,15 @@ def read_params(query: str) -> tuple[dict[str, str], dict[str, Any]]:
     params = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=True))
     signature = base64.b64decode(params["sign"])
     key("merchant").public_key().verify(signature, text_of(params, "sign"), PKCS1v15(), SHA256())
-    return params, json.loads(params["biz_content"])
+    return params, json.loads(params.get("biz_content", "null"))
 
 
-def reply(method: str, content: Any, signer: str = "platform", inner: bytes | None = None) -> HttpReply:
-    """A signed reply, slashes escaped as the gateway does.  `inner`: the exact text of the node."""
+def reply(method: str, content: Any, signer: str = "platform", inner: bytes | None = None, by: str = "") -> HttpReply:
+    """A signed reply, slashes escaped as the gateway does.  `inner`: the exact text of the node; `by`: the signer's certificate."""
     node = inner if inner is not None else json.dumps(content, ensure_ascii=False).encode().replace(b"/", b"\\/")
     name = f"alipay_{method}_response"
-    return HttpReply(200, {}, b'{"%s":%s,"sign":"%s"}' % (name.encode(), node, sign(signer, node).encode()))
+    named = b'"alipay_cert_sn":"%s",' % by.encode() if by else b""
+    return HttpReply(200, {}, b'{"%s":%s,%s"sign":"%s"}' % (name.encode(), node, named, sign(signer, node).encode()))
 
 
 def ok(method: str, **content: Any) -> HttpReply:

@@ -274,7 +274,7 @@ def test_close(answers, state):
         ([ok("trade_cancel", out_trade_no=KEY, retry_flag="N", action="close")], State.CLOSED),
         ([ok("trade_cancel", out_trade_no=KEY, retry_flag="N", action="refund", trade_no=TRADE_NO)], State.CLOSED),
         ([ok("trade_cancel", out_trade_no=KEY, retry_flag="N")], State.NOT_FOUND),
-        ([ok("trade_cancel", out_trade_no=KEY, retry_flag="Y")], State.UNKNOWN),
+        ([ok("trade_cancel", out_trade_no=KEY, retry_flag="?")], State.UNKNOWN),
         ([ok("trade_cancel", out_trade_no=KEY)], State.UNKNOWN),
         ([failed("trade_cancel", "ACQ.TRADE_NOT_EXIST")], State.NOT_FOUND),
         ([failed("trade_cancel", "ACQ.SYSTEM_ERROR"), ok("trade_query", **trade())], State.SUCCEEDED),

@@ -69,13 +69,17 @@ def text(*lines: str) -> bytes:
     return ("\r\n".join(lines) + "\r\n").encode("gb18030")
 
 
-def packed(detail: bytes | None, summary: bytes | None = text(*SUMMARY)) -> bytes:
+def packed_as(name: str, detail: bytes | None, summary: bytes | None) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in (("业务明细", detail), ("业务明细(汇总)", summary)):
+        for entry, content in ((name, detail), (f"{name}(汇总)", summary)):
             if content is not None:
-                archive.writestr(GbkName(f"20880211096256330156_20190916_{name}.csv"), content)
+                archive.writestr(GbkName(f"20880211096256330156_20190916_{entry}.csv"), content)
     return out.getvalue()
+
+
+def packed(detail: bytes | None, summary: bytes | None = text(*SUMMARY)) -> bytes:
+    return packed_as("业务明细", detail, summary)
 
 
 GOOD = text(*HEAD, NAMES, PAID, BACK, *FOOT)

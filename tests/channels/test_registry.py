@@ -13,26 +13,36 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 from scripted import converse, create
+from unionpay_side import config as unionpay_config
 from wechat_side import config as wechat_config
 from wechat_side import key, private_pem, public_pem
 
 from guilder.channels.registry import CHANNELS, make
 from guilder.core.amount import Amount
 
-CONFIG = {"wechatpay": msgspec.structs.asdict(wechat_config()), "alipay": msgspec.structs.asdict(alipay_config())}
+WECHAT = {name: value for name, value in msgspec.structs.asdict(wechat_config()).items() if value and name != "mode"}
+CONFIG = {
+    "wechatpay": WECHAT,
+    "alipay": msgspec.structs.asdict(alipay_config(app_auth_token="202611BBgrant0001")),
+    "unionpay": msgspec.structs.asdict(unionpay_config()),
+}
+MAY_BE_EMPTY = {"app_cert", "alipay_cert", "root_cert", "app_auth_token"}  # of Alipay's, where keys are trusted
+MAY_BE_MISSING = MAY_BE_EMPTY | {"mode", "oauth_url"}
 SMALL = rsa.generate_private_key(65537, 1024).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 CURVE = ec.generate_private_key(ec.SECP256R1())
 CURVED = CURVE.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 CURVED_PUBLIC = CURVE.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 LOCKED = key("merchant").private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x")).decode()
-SECRETS = {"wechatpay": ("private_key", "apiv3_key"), "alipay": ("private_key",)}
+SECRETS = {
+    "wechatpay": ("private_key", "apiv3_key", "app_secret"), "alipay": ("private_key", "app_auth_token"), "unionpay": ("private_key",),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("code", CONFIG)
 def test_each_is_made_of_its_fields(code):
     kind = CHANNELS[code]
     assert make(code, CONFIG[code]).info is kind.info and kind.info.code == code
-    assert [f.name for f in kind.fields] == list(CONFIG[code])
+    assert [f.name for f in kind.fields][: len(CONFIG[code])] == list(CONFIG[code]), "and what may be left out"
     assert tuple(f.name for f in kind.fields if f.secret) == SECRETS[code]
     assert all(f.hint for f in kind.fields)
 
@@ -44,15 +54,21 @@ def test_trust_is_a_choice():
 
 @pytest.mark.parametrize("code", CONFIG)
 def test_a_secret_shows_up_nowhere(code):
-    config = msgspec.convert(CONFIG[code], CHANNELS[code].config)
+    given = CONFIG[code] | {name: f"the secret {name}" for name in SECRETS[code] if name not in CONFIG[code]}
+    config = msgspec.convert(given, CHANNELS[code].config)
     for name in SECRETS[code]:
-        assert CONFIG[code][name] not in repr(config) + str(config) + f"{config}"
-    assert CONFIG[code].get("mchid", CONFIG[code].get("app_id")) in repr(config)
+        assert given[name] not in repr(config) + str(config) + f"{config}"
+    assert config.account_ref in repr(config)
 
 
 BAD = [
     *(("wechatpay", name, value) for name in CONFIG["wechatpay"] for value in ("", " ", None, 7)),
-    *(("alipay", name, value) for name in CONFIG["alipay"] for value in ("", "\n", None, 7)),
+    *(
+        ("alipay", name, value)
+        for name in CONFIG["alipay"]
+        for value in ("", "\n", None, 7)
+        if value in (None, 7) or name not in MAY_BE_EMPTY
+    ),
     *(
         (code, "private_key", bad)
         for code in CONFIG
@@ -69,7 +85,17 @@ BAD = [
     ("wechatpay", "base_url", "api.mch.weixin.qq.com"),
     ("alipay", "gateway", "file:///etc/passwd"),
     ("alipay", "gateway", "https://"),
+    ("alipay", "mode", "certificates"),
+    ("alipay", "alipay_public_key", f"{public_der('platform')},x"),
     ("alipay", "unheard_of", "x"),
+    *(("unionpay", name, value) for name in CONFIG["unionpay"] for value in ("", "\n", None, 7)),
+    ("unionpay", "mer_id", "77729005811004"),
+    ("unionpay", "mer_id", "7772900581100-8"),
+    ("unionpay", "stage", "live"),
+    ("unionpay", "certificate", public_pem("merchant")),
+    ("unionpay", "root_certificate", CONFIG["unionpay"]["certificate"]),
+    ("unionpay", "middle_certificate", CONFIG["unionpay"]["certificate"][:300]),
+    ("unionpay", "file_url", "filedownload.95516.com"),
 ]
 
 
@@ -83,7 +109,7 @@ def test_an_empty_or_malformed_field_makes_no_channel(code, name, value):
 
 @pytest.mark.parametrize("code", CONFIG)
 def test_a_missing_field_makes_no_channel(code):
-    for name in (f for f in CONFIG[code] if not f.startswith("public_key")):
+    for name in (f for f in CONFIG[code] if not f.startswith(("public_key", "stage")) and f not in MAY_BE_MISSING):
         with pytest.raises(ValueError, match=name):
             make(code, {k: v for k, v in CONFIG[code].items() if k != name})
 
@@ -112,6 +138,6 @@ def test_certificates_need_no_public_key():
 @pytest.mark.parametrize("code", CONFIG)
 def test_what_the_channel_cannot_do_is_never_asked(code):
     channel = make(code, CONFIG[code])
-    for ask in (create("carrier-pigeon"), create(channel.info.ways[0], amount=Amount(1, "USD"))):
+    for ask in (create("carrier-pigeon"), create(channel.info.ways[0].name, amount=Amount(1, "USD"))):
         with pytest.raises(AssertionError):
             converse(channel.ask(ask))

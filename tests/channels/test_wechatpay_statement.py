@@ -74,7 +74,7 @@ def test_a_real_bill_is_read_hash_and_totals_included():
 @pytest.mark.parametrize("packed", [GOOD, gzip.compress(GOOD)], ids=["plain", "gzip"])
 def test_payments_and_refunds(packed):
     statement = read_statement(DAY, packed, sha1(GOOD).upper())
-    assert (statement.currency, statement.fee_exponent, statement.raw) == ("CNY", 5, GOOD)
+    assert (statement.currency, statement.fee_exponent, bytes(statement.raw)) == ("CNY", 5, GOOD)
     assert statement.sha256 == hashlib.sha256(GOOD).hexdigest()
     assert statement.totals == Totals(payments=1, paid=1250, refunds=1, refunded=500, fee=4320)
     assert list(statement.lines) == [

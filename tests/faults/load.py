@@ -1,7 +1,8 @@
 """A correct client, many of them: payers and their shop, who retry with the same key and remember what they were told.
 
-Each payer loops: confirm a payment, pay it (or walk away), give back a part of some, cancel others.  Whatever the server does, a payer
-only believes answers; silence and 5xx are asked again under the same idempotency key.
+Each payer loops: confirm a payment, pay it (or walk away), give back a part of some, cancel others; where the shop does `more`, it also
+holds money on cards and collects it, and pays some of what it has to others.  Whatever the server does, a payer only believes answers;
+silence and 5xx are asked again under the same idempotency key.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from aiohttp import web
 from stack import Shop
 
 PATIENCE_S = 240
+PAYEES = {"wechat_pay": {"openid": "oAutoUpF8uMuAJO_M2pxb1Q9zNjWeS6o"}, "alipay": {"account": "2088101117955611"}}
 
 
 @dataclass
@@ -50,6 +52,7 @@ class Load:
     retries: Counter[str] = field(default_factory=Counter)
     intents: list[str] = field(default_factory=list)
     dials: tuple[str, ...] = ()
+    more: bool = False  # cards and payouts, too: the shop has an account at Stripe
     _favoured: list[str] = field(default_factory=list)
     _secret: bytes = b""
     _running: bool = True
@@ -165,12 +168,42 @@ class Load:
             await asyncio.sleep(rng.random() * 2 * self.think_s)
 
     async def _buy(self, name: str, rng: random.Random) -> None:
+        luck = rng.random() if self.more else 1.0
+        if luck < 0.1:
+            await self._hold_and_collect(name, rng)
+        elif luck < 0.2:
+            await self._pay_out(name, rng)
+        else:
+            await self._pay_and_refund(name, rng)
+
+    async def _hold_and_collect(self, name: str, rng: random.Random) -> None:
+        status, body = await self.call(
+            f"confirm-{name}", "/v1/payment_intents", amount=rng.randrange(100, 100_000), currency="cny", confirm="true",
+            payment_method="pm_sim_card", capture_method="manual", **{"payment_method_types[0]": "card"},
+            **{"payment_method_options[card][client]": "token", "payment_method_options[card][token]": "pm_card_visa"},
+        )  # fmt: skip
+        if status != 200:
+            return
+        intent = json.loads(body)
+        self.intents.append(intent["id"])
+        if await self._is(intent["id"], "requires_capture"):
+            await self.call(f"capture-{name}", f"/v1/payment_intents/{intent['id']}/capture")
+
+    async def _pay_out(self, name: str, rng: random.Random) -> None:
+        way = rng.choice(tuple(PAYEES))
+        to = {f"destination_data[payee][{field}]": value for field, value in PAYEES[way].items()}
+        await self.call(
+            f"payout-{name}", "/v1/payouts", amount=rng.randrange(100, 200), currency="cny", **{"destination_data[type]": way}, **to
+        )  # fmt: skip
+
+    async def _pay_and_refund(self, name: str, rng: random.Random) -> None:
         way = rng.choice(("wechat_pay", "alipay"))
         dial = self._dial(rng)
         status, body = await self.call(
             f"confirm-{name}", "/v1/payment_intents", amount=rng.randrange(100, 100_000), currency="cny", confirm="true",
             payment_method=f"pm_sim_{way}{dial}",
             **{"payment_method_types[0]": way, "payment_method_options[alipay][client]": "qr"},
+            **({f"payment_method_options[{way}][front]": "async"} if rng.random() < 0.1 else {}),
         )  # fmt: skip
         intent = json.loads(body)
         if status != 200:
@@ -206,7 +239,9 @@ class Load:
 
     async def _with_code(self, intent: dict[str, Any]) -> dict[str, Any]:
         for _ in range(200):
-            if intent["status"] != "processing":
+            step = intent["next_action"] or {"type": ""}
+            at_front = step.get(step["type"], {}).get("data", "").startswith(self.shop.stack.cashier)
+            if intent["status"] != "processing" and not at_front:
                 break
             await asyncio.sleep(0.2)
             intent = await self.get(f"/v1/payment_intents/{intent['id']}")

@@ -13,6 +13,7 @@ from load import Load
 from guilder import ledger
 from guilder.core import ids
 from guilder.payments.states import ATTEMPT_NEXT, INTENT_NEXT, REFUND_NEXT
+from guilder.payouts.states import PAYOUT_NEXT
 from guilder.platform.sql import Query
 
 _ONE_VIEW = Query("one_view", "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -21,7 +22,9 @@ _TABLES = {
     "attempts": "SELECT * FROM payments.attempt WHERE book_id = $1",
     "charges": "SELECT * FROM payments.charge WHERE book_id = $1",
     "refunds": "SELECT * FROM payments.refund WHERE book_id = $1",
-    "history": "SELECT * FROM payments.history WHERE book_id = $1 ORDER BY at, id",
+    "payouts": "SELECT * FROM payouts.payout WHERE book_id = $1",
+    "history": """SELECT about, kind, was, became, at, id FROM payments.history WHERE book_id = $1 UNION ALL
+                  SELECT about, 'payout', was, became, at, id FROM payouts.history WHERE book_id = $1 ORDER BY at, id""",
     "journals": "SELECT * FROM ledger.line WHERE book_id = $1",
     "balances": "SELECT * FROM ledger.balance WHERE book_id = $1",
     "cases": "SELECT kind, subject FROM platform.case WHERE book_id = $1",
@@ -53,13 +56,26 @@ async def local(load: Load) -> Local:
         return await world.envs["test"].db.transact(look)
 
 
-def channel_book(state: Path, accounts: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The simulators' file: trades by our key, refunds by our key."""
+@dataclass(frozen=True)
+class There:
+    """What the channels have, by our key."""
+
+    trades: dict[str, Any]
+    refunds: dict[str, Any]
+    payouts: dict[str, Any]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.trades or key in self.refunds or key in self.payouts
+
+
+def channel_book(state: Path, accounts: set[str]) -> There:
+    """The simulators' file."""
+    sides: list[dict[str, Any]] = []
     with sqlite3.connect(f"file:{state}/simulators/book.sqlite3?mode=ro", uri=True) as book:
         book.row_factory = sqlite3.Row
-        trades = {r["out_trade_no"]: r for r in book.execute("SELECT * FROM trade") if r["account"] in accounts}
-        refunds = {r["out_refund_no"]: r for r in book.execute("SELECT * FROM refund") if r["account"] in accounts}
-    return trades, refunds
+        for table, key in (("trade", "out_trade_no"), ("refund", "out_refund_no"), ("payout", "out_no")):
+            sides.append({r[key]: r for r in book.execute(f"SELECT * FROM {table}") if r["account"] in accounts})
+    return There(*sides)
 
 
 async def settled(load: Load, within_s: float) -> Local:
@@ -67,12 +83,15 @@ async def settled(load: Load, within_s: float) -> Local:
     deadline = asyncio.get_running_loop().time() + within_s
     while True:
         now = await local(load)
-        trades, _refunds = channel_book(load.shop.stack.it.state, set(load.shop.demo.simulated.values()))
+        trades = channel_book(load.shop.stack.it.state, set(load.shop.demo.simulated.values())).trades
         doubted = {c["subject"] for c in now.cases if c["kind"] == "amount_mismatch"}
         undoubted = [a for a in now.attempts if ids.mint_key(a["id"], a["book_id"]) not in doubted]
         waiting = [a for a in undoubted if a["state"] in ("unknown", "pending") and _paid(trades, a)]
         waiting += [a for a in undoubted if a["state"] == "unknown"]
-        waiting += [a for a in now.attempts if a["close_wanted"]]
+        waiting += [
+            a for a in now.attempts if a["close_wanted"] or (a["capture"] is not None and a["state"] == "authorised")
+        ]
+        waiting += [p for p in now.payouts if p["state"] in ("unknown", "pending")]
         # A seller whose balance is too low is refused, and asked again under the same key for days: that is no end.
         refused = {a["id"] for a in now.attempts if a["channel"] == "alipay" and "refund_fail" in (a["attach"] or "")}
         waiting += [r for r in now.refunds if r["state"] in ("unknown", "pending") and r["attempt_id"] not in refused]
@@ -97,19 +116,21 @@ def _paid(trades: dict[str, Any], attempt: Any) -> bool:
 
 def judge(load: Load, now: Local) -> dict[str, int]:
     """Assert G1 to G11; what was compared, counted."""
-    trades, refunds = channel_book(load.shop.stack.it.state, set(load.shop.demo.simulated.values()))
+    there = channel_book(load.shop.stack.it.state, set(load.shop.demo.simulated.values()))
     assert now.broken == [], f"G1, G2: {now.broken}"
     _g3(now)
-    _g4_g5(now, trades, refunds)
-    _g6_g7(now, trades, refunds)
+    _g4_g5(now, there)
+    _g6_g7(now, there)
     _g8(now)
     _g10(load, now)
     _g11(load, now)
     return {
         "intents": len(now.intents),
         "attempts": len(now.attempts),
-        "paid at the channels": sum(t["state"] == "paid" for t in trades.values()),
+        "paid at the channels": sum(t["state"] == "paid" for t in there.trades.values()),
         "refunds": len(now.refunds),
+        "payouts": len(now.payouts),
+        "captured": sum(a["capture"] is not None for a in now.attempts),
         "journals": len(now.journals),
         "events": len(now.events),
         "deliveries": load.deliveries,
@@ -129,6 +150,10 @@ def _g3(now: Local) -> None:
     for r in now.refunds:
         if r["state"] == "succeeded":
             expected["refund" if r["charge_id"] else "surplus_refund", r["id"]] = [r["amount"]]
+    for p in now.payouts:
+        expected["payout_held", p["id"]] = [p["amount"]]
+        if p["state"] in ("paid", "failed"):
+            expected["payout" if p["state"] == "paid" else "payout_failed", p["id"]] = [p["amount"]]
     assert dict(booked) == expected, "G3"
     charged = Counter(c["intent_id"] for c in now.charges)
     paid = {i["id"]: i["amount"] for i in now.intents if i["status"] == "succeeded"}
@@ -139,13 +164,14 @@ def _g3(now: Local) -> None:
     assert all(paid[c["intent_id"]] == c["amount"] for c in now.charges), "G3: of its amount"
 
 
-def _g4_g5(now: Local, trades: dict[str, Any], refunds: dict[str, Any]) -> None:
+def _g4_g5(now: Local, book: There) -> None:
     """Every success at a channel is known here, every success here is the channel's; a second one goes back."""
     ours = {ids.mint_key(a["id"], a["book_id"]): a for a in now.attempts}
     doubted = {c["subject"] for c in now.cases if c["kind"] == "amount_mismatch"}
     assert all(ours[k]["state"] not in ("succeeded", "surplus") for k in doubted & ours.keys()), (
         "P5: what is doubted is not credited"
     )
+    trades = book.trades
     there = {key for key, t in trades.items() if t["state"] == "paid"} - doubted
     here = {key for key, a in ours.items() if a["state"] in ("succeeded", "surplus")}
     assert there == here, f"G4: only there {list(there - here)[:3]}, only here {list(here - there)[:3]}"
@@ -158,10 +184,13 @@ def _g4_g5(now: Local, trades: dict[str, Any], refunds: dict[str, Any]) -> None:
             assert a["id"] in returned, f"G5: the surplus {key} went back"
             per_intent[a["intent_id"]] -= 1
     assert all(n <= 1 for n in per_intent.values()), "G5: at most one charge per intent"
+    out = {ids.mint_key(p["id"], p["book_id"]): p["amount"] for p in now.payouts if p["state"] == "paid"}
+    assert out == {key: p["amount"] for key, p in book.payouts.items() if p["state"] == "SUCCESS"}, "G4: payouts"
 
 
-def _g6_g7(now: Local, trades: dict[str, Any], refunds: dict[str, Any]) -> None:
+def _g6_g7(now: Local, book: There) -> None:
     """Refunds fit what was captured, in the channel's book too; and what is left there is what we say it owes us."""
+    trades, refunds = book.trades, book.refunds
     returned: Counter[str] = Counter()
     for r in refunds.values():
         if r["state"] != "ABNORMAL":
@@ -170,6 +199,7 @@ def _g6_g7(now: Local, trades: dict[str, Any], refunds: dict[str, Any]) -> None:
     doubted = {c["subject"] for c in now.cases if c["kind"] == "amount_mismatch"}
     left = sum(t["amount"] for k, t in trades.items() if t["state"] == "paid" and k not in doubted)
     left -= sum(r["amount"] for r in refunds.values() if r["state"] == "SUCCESS")
+    left -= sum(p["amount"] for p in book.payouts.values() if p["state"] == "SUCCESS")
     owed = sum(b["shown"] for b in now.balances if b["code"].startswith("receivable"))
     due = sum(b["shown"] for b in now.balances if b["code"] in ("payable", "surplus"))
     assert left == owed == due, f"G7: {left} at the channels, {owed} receivable, {due} payable"
@@ -177,13 +207,18 @@ def _g6_g7(now: Local, trades: dict[str, Any], refunds: dict[str, Any]) -> None:
 
 def _g8(now: Local) -> None:
     """Every move is in the table; each begins where the last ended."""
-    tables: dict[str, Any] = {"intent": INTENT_NEXT, "attempt": ATTEMPT_NEXT, "refund": REFUND_NEXT}
+    tables: dict[str, Any] = {
+        "intent": INTENT_NEXT,
+        "attempt": ATTEMPT_NEXT,
+        "refund": REFUND_NEXT,
+        "payout": PAYOUT_NEXT,
+    }
     state: dict[Any, str] = {}
     for h in now.history:
         assert state.get(h["about"]) == h["was"], f"G8: {dict(h)} after {state.get(h['about'])}"
         assert h["was"] is None or h["became"] in tables[h["kind"]][h["was"]], f"G8: {dict(h)}"
         state[h["about"]] = h["became"]
-    final = {**{i["id"]: i["status"] for i in now.intents}, **{a["id"]: a["state"] for a in now.attempts}}
+    final = {i["id"]: i["status"] for i in now.intents} | {x["id"]: x["state"] for x in now.attempts + now.payouts}
     assert all(state[k] == v for k, v in final.items()), "G8: history ends where things stand"
 
 
@@ -202,6 +237,7 @@ def _g11(load: Load, now: Local) -> None:
     """What a caller was told is true of what is stored."""
     intents = {ids.show("pi", i["id"]): i for i in now.intents}
     refunds = {ids.show("re", r["id"]): r for r in now.refunds}
+    payouts = {ids.show("po", p["id"]): p for p in now.payouts}
     for key, told in load.told.items():
         if told.status != 200:
             continue
@@ -210,9 +246,13 @@ def _g11(load: Load, now: Local) -> None:
             assert intents[body["id"]]["amount"] == int(told.params["amount"]), f"G11: {key}"
         if key.startswith("refund-"):
             assert refunds[body["id"]]["amount"] == body["amount"], f"G11: {key}"
+        if key.startswith("payout-"):
+            assert payouts[body["id"]]["amount"] == int(told.params["amount"]), f"G11: {key}"
     confirmed = [json.loads(t.body)["id"] for k, t in load.told.items() if k.startswith("confirm-") and t.status == 200]
     assert len(set(confirmed)) == len(confirmed), "G11: one payment per key"
     assert len(now.intents) == sum(k.startswith("confirm-") for k in load.told), "G11: and no payment without a key"
+    paid_out = [k for k, t in load.told.items() if k.startswith("payout-") and t.status == 200]
+    assert len(now.payouts) == len(paid_out), "G11: one payout per key"
 
 
 async def replay(load: Load) -> int:

@@ -7,7 +7,7 @@ from guilder.channels.model import Outcome, State
 from guilder.core import clock, ids
 from guilder.core.amount import cny
 from guilder.ledger import Journal
-from guilder.payments import cancel, life
+from guilder.payments import cancel, life, life_refund
 from guilder.payments import confirm as confirming
 from guilder.payments import refund as refunding
 from guilder.payments.life import Scene
@@ -38,7 +38,8 @@ class Room:
 
     def begin(self) -> Any:
         fold = confirming._Fold({self.intent.key: self.intent}, {a.key: a for a in self.attempts})
-        result = fold.begin(self.desk.begin(self.intent.id))
+        wish = self.desk.begin(self.intent.id)
+        result = fold.begin(wish, fold.plan(wish.item))
         self._keep(fold.changes)
         return result
 
@@ -62,7 +63,7 @@ class Room:
     def hear_refund(self, refund: Refund, outcome: Outcome, door: str = "callback") -> Case | None:
         scene = self._scene(door)
         charge = self.charges[0] if refund.charge_id else None
-        case = life.hear_refund(scene, self.intent, charge, refund, outcome, self.desk.contract)
+        case = life_refund.hear_refund(scene, self.intent, charge, refund, outcome, self.desk.contract)
         self._keep(scene.changes)
         return case
 

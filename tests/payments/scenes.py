@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from changed import replace
-from guilder.channels.model import Info, Outcome, Problem, QrCode, Retry, State
+from guilder.channels.info import Info, Operation
+from guilder.channels.info import Way as InfoWay
+from guilder.channels.model import Outcome, Problem, QrCode, Retry, State
 from guilder.core import clock, ids
 from guilder.core.exchange import Exchange, HttpCall
 from guilder.merchants.channel_accounts import ChannelAccount
@@ -18,6 +20,7 @@ from guilder.payments import confirm, create, record, refund, store, ways
 from guilder.payments.life import Contract
 from guilder.payments.model import Attempt, Intent, Refund
 from guilder.payments.present import Face
+from guilder.payments.routes import NOBODY, Choice, Tried
 from guilder.payments.states import IntentStatus
 from guilder.payments.ways import Way
 from guilder.platform import context
@@ -30,7 +33,8 @@ from guilder.platform.sql import Query
 
 T = TypeVar("T")
 INFO = Info(
-    "wechatpay", ("native",), frozenset({"CNY"}), can_close=True, can_cancel=False, manual_capture=False, min_expiry_s=60,
+    "wechatpay", "WeChat Pay", (InfoWay("native", "wechat_pay", "web", "qr"),), frozenset({"CNY"}),
+    frozenset({Operation.CLOSE, Operation.REFUND}), min_expiry_s=60,
     max_expiry_s=7200, zone=UTC, day_cut=time(), statement_from=time(10), query_after_s=(5, 30, 60), refund_query_after_s=(5, 60),
 )  # fmt: skip
 DECLINED = Problem("NOTENOUGH", "Not enough money.", "insufficient_funds", Retry.NEW_KEY)
@@ -103,8 +107,8 @@ class Desk:
     def new(self, intent: Intent, key: str | None = None) -> Asked[create.NewIntent]:
         return Asked(self.key(key), create.NewIntent(intent, self.by(), self.face))
 
-    def choose(self, intent: Intent) -> Way:
-        return ways.choose("wechat_pay", [self.way.account], intent.currency, {})
+    def choose(self, intent: Intent, tried: Tried = NOBODY) -> Choice:
+        return Choice(ways.choose("wechat_pay", [self.way.account], intent.currency, {}))
 
     def begin(
         self, intent: UUID, key: str | None = None, new: Intent | None = None, **over: Any

@@ -17,7 +17,7 @@ from guilder.payments.states import AttemptState, IntentStatus, RefundState
 from guilder.platform.db import Database
 from guilder.platform.environment import Env
 from payments.promises import broken
-from payments.scenes import INFO, NOT_SENT, Desk, said
+from payments.scenes import DECLINED, INFO, NOT_SENT, Desk, said
 from place import Place
 
 pytest_plugins = ["database"]
@@ -274,7 +274,35 @@ async def _unpaid(desk: Desk) -> tuple[Any, None]:
     return intent, None
 
 
-def test_only_what_was_not_sent_again_is_unknown() -> None:
-    declined = Outcome(State.FAILED)
-    assert asking._again(declined) is declined
-    assert asking._again(Outcome(State.FAILED, problem=NOT_SENT)) == UNKNOWN
+async def _says(outcome: Outcome) -> Outcome:
+    return outcome
+
+
+@pytest.mark.parametrize(
+    ("said", "looked", "expected"),
+    [
+        (Outcome(State.FAILED, problem=NOT_SENT), Outcome(State.NOT_FOUND), "unknown"),
+        (
+            Outcome(State.FAILED, problem=DECLINED),
+            Outcome(State.NOT_FOUND),
+            "failed",
+        ),  # the channel has nothing under our key
+        (Outcome(State.FAILED, problem=DECLINED), Outcome(State.NOT_FOUND, unasked=True), "unknown"),
+        (Outcome(State.FAILED, problem=DECLINED), UNKNOWN, "unknown"),
+        (
+            Outcome(State.FAILED, problem=DECLINED),
+            Outcome(State.SUCCEEDED),
+            "succeeded",
+        ),  # what was asked for before was done
+        (
+            Outcome(State.FAILED, problem=DECLINED, memo="pi_1"),
+            Outcome(State.SUCCEEDED),
+            "failed",
+        ),  # it names what it is about
+        (Outcome(State.PENDING), Outcome(State.SUCCEEDED), "pending"),
+    ],
+)
+async def test_P3_the_refusal_of_a_repetition_proves_nothing_by_itself(
+    said: Outcome, looked: Outcome, expected: str
+) -> None:
+    assert (await asking.again(said, lambda: _says(looked))).state.value == expected

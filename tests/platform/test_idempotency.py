@@ -200,6 +200,27 @@ async def test_a_dead_runners_key_is_taken_over_with_its_subject(db: Database, p
     assert await look(db, k) == [InFlight], "it runs again, under a new lease"
 
 
+async def test_what_a_batch_begins_is_taken_over_by_the_first_of_a_key(db: Database, place: Place) -> None:
+    k, new, subject = key(), key("new"), ids.new_id()
+    await claim(db, k, subject)
+    await dies(place, k, runner=ids.new_id())
+
+    found = await db.transact(lambda tx: idempotency.begin_many(tx, [k, new, k, replace(k, fingerprint=b"another")]))
+
+    assert [type(f) if isinstance(f, GuilderError) else f for f in found] == [
+        Resume(subject), Fresh(), InFlight, KeyReused,
+    ]  # fmt: skip
+    assert await look(db, k) == [InFlight], "it is ours"
+
+
+def test_of_fresh_twins_in_a_batch_the_first_goes_on() -> None:
+    k, claims = key(), Claims()
+    others = (k, replace(k, fingerprint=b"another"), key("k"), replace(k, key=None), replace(k, key=None))
+
+    assert claims.twin(k) is None
+    assert [type(claims.twin(other)) for other in others] == [InFlight, KeyReused, *[type(None)] * 3]
+
+
 async def test_only_one_of_many_successors_takes_a_key(db: Database, place: Place) -> None:
     k = key()
     await claim(db, k, ids.new_id())

@@ -30,6 +30,8 @@ UNRULED = {  # tables without a rule, and why
     "platform.counter": "one per thing that is counted; it goes when nothing counts",
     "platform.take": "goes when no window reaches it",
     "platform.tally": "goes when no window reaches it",
+    "platform.channel_seen": "a row per channel account, operation and process, gone after a minute",
+    "platform.breaker": "one row per channel account that ever moved",
     "ledger.head": "one row per book",
     "ledger.order": "rows go when they are posted",
     "ledger.archived": "one row per month that is detached",
@@ -39,8 +41,8 @@ UNRULED = {  # tables without a rule, and why
     "schema_version.applied": "one row",
 }
 PARTITIONED = {
-    "ledger.journal", "ledger.transfer", "ledger.note", "ledger.refusal", "ledger.standing", "payments.history", "platform.event",
-    "platform.wire_message",
+    "ledger.journal", "ledger.transfer", "ledger.note", "ledger.refusal", "ledger.standing", "payments.history", "payments.step", "platform.event",
+    "platform.wire_message", "payouts.history", "disputes.history", "trades.move",
 }  # fmt: skip
 THIS = clock.now().astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 NEXT = (THIS + timedelta(days=32)).replace(day=1)

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,11 +15,13 @@ import pytest
 from guilder.core import ids
 from guilder.core.check import Impossible
 from guilder.core.exchange import Exchange, HttpCall, HttpReply, NotSent, Silence
-from guilder.platform import context
+from guilder.platform import context, guard
 from guilder.platform.batch import Lane, Limits
 from guilder.platform.db import Database, Tx
 from guilder.platform.environment import Env
-from guilder.platform.wire import About, Wire, without_persons, write_messages
+from guilder.platform.health import Guard, Mood
+from guilder.platform.journal_safe import without_persons
+from guilder.platform.wire import About, Wire, write_messages
 from place import Place
 
 pytest_plugins = ["database"]
@@ -154,6 +157,54 @@ async def test_what_may_have_arrived_is_silence(wire: Wire, serve: Serve) -> Non
     assert heard == ["Silence"]
 
 
+def guarded(env: Env, what: About, **guard: Any) -> None:
+    env.health.set(
+        what.channel_account_id, 1, Mood.CLOSED, paused=False, until=0, opens=0, guard=msgspec.convert(guard, Guard)
+    )
+
+
+async def test_how_long_an_answer_is_waited_for_is_the_accounts_guard(wire: Wire, env: Env) -> None:
+    what = about()
+    guarded(env, what, timeouts={"create": 0.2})
+    begun = time.monotonic()
+    async with channel(says_nothing) as url:
+        heard = await wire.carry_out(ask(HttpCall("POST", url, body=b"{}", timeout_s=30)), what)
+
+    assert heard == ["Silence"] and time.monotonic() - begun < 5
+
+
+async def test_more_at_once_than_an_account_takes_is_not_sent_and_says_nothing_of_the_channel(
+    wire: Wire, env: Env, place: Place
+) -> None:
+    what = about()
+    guarded(env, what, concurrency=1)
+    async with channel(says_nothing) as url:
+        calls = [wire.carry_out(ask(HttpCall("POST", url, body=b"{}", timeout_s=0.5)), what) for _ in range(3)]
+        heard = sorted(str(one) for [one] in await asyncio.gather(*calls))
+
+    assert heard == ["Held", "Held", "Silence"], "Held is a NotSent, to every adapter"
+    assert env.health.total(what.channel_account_id, "create").calls == 1
+    outcomes = [m["outcome"] for m in await journal(wire, place, what) if m["direction"] == "in"]
+    assert sorted(outcomes) == ["not_sent", "not_sent", "silence"]
+
+
+async def test_each_exchange_counts_for_the_health_of_its_account(wire: Wire, env: Env) -> None:
+    good, silent, away = about(), about(), about()
+    async with channel(answering(b"{}")) as url:
+        await wire.carry_out(ask(HttpCall("POST", url), HttpCall("POST", url)), good)
+    async with channel(hangs_up) as url:
+        await wire.carry_out(ask(HttpCall("POST", url)), silent)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    await wire.carry_out(ask(HttpCall("POST", f"http://127.0.0.1:{port}/")), away)
+
+    def seen(what: About) -> tuple[int, int]:
+        sums = env.health.total(what.channel_account_id, "create")
+        return sums.good, sums.bad
+
+    assert (seen(good), seen(silent), seen(away)) == ((1, 0), (0, 1), (0, 1))
+
+
 async def test_nobody_listening_is_not_sent(wire: Wire) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -265,7 +316,9 @@ async def test_no_secret_and_no_person_is_in_the_journal(wire: Wire, env: Env, p
         "Content-Type": "application/json",
     }
     async with channel(answering(reply_body, b"Set-Cookie: CANARY\r\n")) as url:
-        await wire.carry_out(ask(HttpCall("POST", url + "?a=1&sign=CANARY&b=2", headers, call_body)), what)
+        await wire.carry_out(
+            ask(HttpCall("POST", url + "?a=1&app_auth_token=CANARY&sign=CANARY&b=2", headers, call_body)), what
+        )
     form = b"gmt_create=2015&buyer_logon_id=159****5620&buyer_id=2088101117955611&total_amount=1.00"
     wire.hear(what, {"content-type": "application/x-www-form-urlencoded", "authorization": "CANARY"}, form, "stored")
 
@@ -274,7 +327,7 @@ async def test_no_secret_and_no_person_is_in_the_journal(wire: Wire, env: Env, p
     for secret in ("CANARY", "oUpF8", "159****", "2088101117955611"):
         assert secret not in text
     assert '"total":1' in text and '"trade_no":"2013"' in text and "total_amount=1.00" in text, "and the rest is"
-    assert kept[0]["url"].endswith("?a=1&sign=[removed]&b=2")
+    assert kept[0]["url"].endswith("?a=1&app_auth_token=[removed]&sign=[removed]&b=2")
 
 
 @pytest.mark.parametrize(
@@ -283,6 +336,17 @@ async def test_no_secret_and_no_person_is_in_the_journal(wire: Wire, env: Env, p
         rb'{"user_name":"Lin \"CANARY\" Zhao","trade_no":"2013"}',
         b'\n {"payer":{"sub_openid":"CANARY"},"trade_no":"2013"}',
         b"buyer_open_id=CANARY&trade_no=2013",
+        b"accNo=CANARY&customerInfo=CANARY%3D&trade_no=2013",
+        b"respMsg=\xe6\x88\x90[0000000]&trade_no=2013&accNo=CANARY",
+        b"qrNo=CANARY&trade_no=2013",
+        b'{"client_secret": "pi_1_secret_CANARY", "trade_no": "2013"}',
+        b'{"payer":{"auth_code":"CANARY"},"real_name":"CANARY","bank_account":"CANARY","trade_no":"2013"}',
+        b'{"access_token":"CANARY","refresh_token":"CANARY","openid":"CANARY","trade_no":"2013"}',
+        b"biz_content=%7B%22auth_code%22%3A%22CANARY%22%2C%22trade_no%22%3A%222013%22%7D",
+        b"biz_content=%7B%22op_buyer_open_id%22%3A+%22CANARY%22%2C%22trade_no%22%3A%222013%22%7D",
+        b"biz_content=%7B%22payee_info%22%3A%7B%22identity%22%3A%22CANARY%22%2C%22name%22%3A%22%E6%9E%97+%5C%22CANARY%22%7D%2C%22trade_no%22%3A%221%22%7D",
+        b"grant_type=authorization_code&code=CANARY&trade_no=2013",
+        b'{"x":{"user_id":"CANARY","open_id": "CANARY","access_token":"CANARY"},"trade_no":"2013","code":"10000"}',
     ],
 )
 def test_persons_are_removed_however_they_are_written(body: bytes) -> None:
@@ -320,7 +384,7 @@ async def test_nobody_is_called_inside_a_transaction(wire: Wire, env: Env) -> No
 
 async def test_what_the_channel_said_counts_even_if_the_journal_is_full(db: Database) -> None:
     lane: Lane[Any, Any] = Lane(db, "wire", write_messages, limits=Limits(lanes=1))
-    wire, what = Wire(lane), about()
+    wire, what = Wire(lane, loopback=True), about()
 
     async def fills(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request(reader)
@@ -345,3 +409,37 @@ async def test_the_journal_is_written_once(wire: Wire, place: Place) -> None:
         for statement in ("UPDATE platform.wire_message SET body = NULL", "DELETE FROM platform.wire_message"):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await app.execute(statement)
+
+
+async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await request(reader)
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npaid")
+    await writer.drain()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "pay.example.com"])
+@pytest.mark.parametrize("opened", ["", "10.20.0.0/16", "127.0.0.0/8"])
+async def test_no_channel_lies_inside_but_where_the_operator_says_so(db: Database, host: str, opened: str) -> None:
+    """Whoever adds a contract says where its channel is: by an address, or by a name whose address it turns later."""
+    lane: Lane[Any, Any] = Lane(db, "wire", write_messages, limits=Limits(lanes=1))
+
+    async def here(_host: str, _port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    wire = Wire(lane, loopback=False, inside=guard.networks(opened), look_up=here)
+    async with channel(answers) as url:
+        [said] = await wire.carry_out(ask(HttpCall("GET", url.replace("127.0.0.1", host))), about())
+    await wire.close()
+    if opened.startswith("127"):
+        assert isinstance(said, HttpReply) and said.body == b"paid"
+    else:
+        assert said == "NotSent", "and so nothing is unknown"
+
+
+@pytest.mark.parametrize(("name", "reached"), [("test", True), ("live", False)])
+async def test_simulators_are_on_this_machine_and_live_channels_are_not(env: Env, name: str, reached: bool) -> None:
+    one = Env(name, env.settings, env.db, env.control, env.keyring, env.cache)
+    async with channel(answers) as url:
+        [said] = await one.wire.carry_out(ask(HttpCall("GET", url)), about())
+    await one.wire.close()
+    assert isinstance(said, HttpReply) == reached

@@ -1,6 +1,7 @@
 """A channel's days are its own: Beijing's midnight, not ours."""
 
-from datetime import UTC, date, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
 from uuid import UUID
 
 from guilder.channels.wechatpay import INFO
@@ -18,6 +19,16 @@ def test_a_day_is_a_day_in_beijing():
 
     assert (start, end) == (datetime(2026, 11, 19, 16, tzinfo=UTC), datetime(2026, 11, 20, 16, tzinfo=UTC))
     assert (day_of(INFO, start), day_of(INFO, end)) == (date(2026, 11, 20), date(2026, 11, 21))
+
+
+def test_a_day_that_begins_in_the_evening_is_named_for_the_day_on_which_it_ends():
+    info = replace(INFO, day_cut=time(23))  # UnionPay's
+    start, end = bounds(info, date(2026, 11, 20))
+
+    assert (start, end) == (datetime(2026, 11, 19, 15, tzinfo=UTC), datetime(2026, 11, 20, 15, tzinfo=UTC))
+    assert (day_of(info, start), day_of(info, end)) == (date(2026, 11, 20), date(2026, 11, 21))
+    assert day_of(info, start - timedelta(seconds=1)) == date(2026, 11, 19)
+    assert due(info, made(start), datetime(2026, 11, 21, 2, tzinfo=UTC)) == [date(2026, 11, 20)]
 
 
 def test_a_file_is_due_from_the_channels_hour_of_the_next_day():

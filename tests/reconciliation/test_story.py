@@ -1,6 +1,8 @@
 """The whole chain: a shop is paid through the API, and the evening's files say the same as the book."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from datetime import date, datetime, time, timedelta
 
 import pytest
 
@@ -29,9 +31,17 @@ async def pay(shop: Shop, way: str, amount: int) -> str:
     return intent.id
 
 
-async def evening(shop: Shop, channel: str, **changes: object) -> Report:
+@pytest.fixture
+async def day(stack: Stack) -> AsyncIterator[date]:
+    """Yesterday, and it is noon at the channels: whenever this runs, nothing happens near a midnight."""
+    noon = datetime.combine(clock.beijing_day(clock.now()) - timedelta(days=1), time(12), clock.BEIJING)
+    stack.simulator("/sim/clock", {"now": noon.isoformat()})
+    yield noon.date()
+    stack.simulator("/sim/clock", {"offset_s": 0})
+
+
+async def evening(shop: Shop, channel: str, day: date, **changes: object) -> Report:
     """The channel ends its day, and it is reconciled."""
-    day = clock.beijing_day(clock.now())
     path = f"/sim/accounts/{shop.demo.simulated[channel]}/close-day"
     await asyncio.to_thread(shop.stack.simulator, path, {"day": str(day), **changes})
     async with shop.stack.world() as world:
@@ -42,7 +52,7 @@ async def evening(shop: Shop, channel: str, **changes: object) -> Report:
 
 
 @pytest.mark.parametrize("channel", WAYS)
-async def test_the_evening_of_a_shop(stack: Stack, channel: str):
+async def test_the_evening_of_a_shop(stack: Stack, channel: str, day: date):
     shop = await stack.merchant()
     paid = [await pay(shop, WAYS[channel], amount) for amount in (1250, 300, 75)]
     client = shop.client()
@@ -53,8 +63,8 @@ async def test_the_evening_of_a_shop(stack: Stack, channel: str):
 
     await eventually(given_back, within_s=30)
 
-    honest = await evening(shop, channel)
-    tampered = await evening(shop, channel, remove=1, change=1)
+    honest = await evening(shop, channel, day)
+    tampered = await evening(shop, channel, day, remove=1, change=1)
 
     assert honest.channel == honest.ours == honest.matched
     assert (honest.matched.paid, honest.matched.refunded, honest.open) == (1625, 625, 0)

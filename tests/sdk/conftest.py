@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import stripe
-from sdk_talk import Heard, Hooks, Keys, Talk
+from sdk_talk import CHANNELS, Heard, Hooks, Keys, Talk
 
 from guilder.merchants import channel_accounts, onboard
 from guilder.merchants import keys as making
@@ -17,7 +17,7 @@ from stack import Shop, Stack
 @pytest.fixture(scope="module")
 async def shop(anyio_backend: object, stack: Stack) -> Shop:
     """A merchant of this module."""
-    return await stack.merchant()
+    return await stack.merchant(channels=CHANNELS)
 
 
 @pytest.fixture(scope="module")

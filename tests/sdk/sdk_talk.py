@@ -12,7 +12,20 @@ from stack import Shop
 T = TypeVar("T")
 TEA: dict[str, Any] = {"amount": 1250, "currency": "cny", "payment_method_types": ["wechat_pay"]}
 AUTOPAY = "pm_sim_wechat_pay__autopay"
+CHANNELS = ("wechatpay", "alipay", "stripe")  # of every merchant that talks here
 CARRIER = {"name": "李雷", "address": {"line1": "长安街 1 号", "city": "北京", "country": "CN"}, "phone": "+8610"}
+
+
+def card(token: str) -> dict[str, Any]:
+    """A payment by the card that a test token of Stripe's names."""
+    options = {"card": {"client": "token", "token": token}}
+    return {
+        **TEA,
+        "payment_method_types": ["card"],
+        "payment_method": "pm_sim_card",
+        "payment_method_options": options,
+        "confirm": True,
+    }
 
 
 def wait(look: Callable[[], T], within_s: float = 30) -> T:

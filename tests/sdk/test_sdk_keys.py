@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 import stripe
+from sdk_calls_out import WALLET
 from sdk_tables import CLOSED, FOR_KEYS
-from sdk_talk import TEA, fails
+from sdk_talk import CHANNELS, TEA, card, fails
 
 from guilder.core import ids
 from guilder.merchants import keys as making
@@ -145,7 +146,7 @@ async def test_headers_of_the_dialect(shop: Shop) -> None:
 
 async def test_nobody_sees_another_merchants_things(stack: Stack, shop: Shop) -> None:
     """Every route with an id in its path, with the id of another merchant: it is not there."""
-    theirs = things(await stack.merchant("Other"))
+    theirs = things(await stack.merchant("Other", channels=CHANNELS))
     mine = things(shop)
     assert mine.keys() == theirs.keys()
     wire = Wire(stack.api, shop.key)
@@ -159,6 +160,10 @@ async def test_nobody_sees_another_merchants_things(stack: Stack, shop: Shop) ->
     bodies = [
         ("POST", "/v1/payment_intents", "amount=1&currency=cny&customer={cus}"),
         ("POST", "/v1/payment_intents", "amount=1&currency=cny&payment_method={pm}"),
+        ("POST", "/v1/payment_intents", "amount=1&currency=cny&store={sto}"),
+        ("POST", "/v1/payment_intents", "amount=1&currency=cny&terminal={ter}"),
+        ("POST", "/v1/terminals", "code=1&name=x&store={sto}"),
+        ("POST", "/v1/operators", "code=1&name=x&store={sto}"),
         ("POST", f"/v1/payment_intents/{mine['pi']}", "customer={cus}"),
         ("POST", f"/v1/payment_intents/{mine['pi']}", "payment_method={pm}"),
         ("POST", f"/v1/payment_intents/{mine['pi']}/confirm", "payment_method={pm}"),
@@ -182,13 +187,18 @@ async def test_nobody_sees_another_merchants_things(stack: Stack, shop: Shop) ->
 
 
 async def test_lists_with_another_merchants_ids_show_nothing_of_theirs(stack: Stack, shop: Shop) -> None:
-    other = await stack.merchant("Other")
+    other = await stack.merchant("Other", channels=CHANNELS)
     theirs, wire = things(other), Wire(stack.api, shop.key)
-    lists = {r.path: r for r in FOR_KEYS.values() if r.method == "GET" and not r.prefixes and r.path != "/v1/balance"}
+    lists = {
+        r.path: r
+        for r in FOR_KEYS.values()
+        if r.method == "GET" and not r.prefixes and r.path not in ("/v1/balance", "/v1/timeline", "/v1/channels")
+    }
     kinds = {
         "/v1/payment_intents": "pi", "/v1/refunds": "re", "/v1/charges": "ch", "/v1/customers": "cus", "/v1/payment_methods": "pm",
         "/v1/checkout/sessions": "cs", "/v1/webhook_endpoints": "we", "/v1/events": "evt",
-        "/v1/balance_transactions": "txn", "/v1/ledger/accounts": "la", "/v1/ledger/journals": "jl",
+        "/v1/balance_transactions": "txn", "/v1/ledger/accounts": "la", "/v1/ledger/journals": "jl", "/v1/trades": "trd",
+        "/v1/payouts": "po", "/v1/disputes": "dp", "/v1/stores": "sto", "/v1/terminals": "ter", "/v1/operators": "ope",
     }  # fmt: skip
     assert lists.keys() == kinds.keys()
     for path, kind in kinds.items():
@@ -211,6 +221,16 @@ def things(shop: Shop) -> dict[str, str]:
     while (charge := v1.payment_intents.retrieve(paid.id).latest_charge) is None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    v1.payment_intents.create(card("pm_card_createDispute"))
+    while not (complaints := v1.disputes.list({"limit": 1}).data):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    v1.payment_intents.create(
+        {**TEA, "amount": 10_000, "payment_method": "pm_sim_wechat_pay__autopay", "confirm": True}
+    )
+    while v1.balance.retrieve().available[0].amount < 10:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     session: Any = {
         "mode": "payment",
         "success_url": "https://shop.example/done",
@@ -226,7 +246,11 @@ def things(shop: Shop) -> dict[str, str]:
         "we": v1.webhook_endpoints.create({"url": "http://127.0.0.1:9/", "enabled_events": ["refund.failed"]}).id,
         "evt": v1.events.list({"limit": 1}).data[0].id,
         "txn": v1.balance_transactions.list({"limit": 1}).data[0].id,
+        "trd": shop.post("trades", {"currency": "cny", "items": [{"name": "x", "unit_amount": 5}]})["id"],
+        "po": v1.payouts.create({"amount": 10, "currency": "cny", "destination_data": WALLET}).id,
+        "dp": complaints[0].id,
         **{kind: made[0] for kind, made in shop.ledger().items()},
+        **shop.counter(),
     }
 
 
@@ -236,6 +260,9 @@ def needed(operation: str, mine: dict[str, str]) -> str:
         "attach_payment_method": f"customer={mine['cus']}",
         "redeliver_webhooks": f"event={mine['evt']}",
         "confirm_payment_intent": "payment_method=pm_wechat_pay",
+        "rescue_refund": "type=merchant",
+        "present_at_terminal": "amount=1",
+        "collect_at_terminal": "amount=1&auth_code=130000000000000000",
     }.get(operation, "")
 
 

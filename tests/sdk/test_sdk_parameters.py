@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import stripe
-from sdk_calls_balance import CALLS
+from sdk_calls_out import CALLS
 from sdk_tables import ROUTES, dialect
 from sdk_talk import TEA, fails
 

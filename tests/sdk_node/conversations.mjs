@@ -14,6 +14,12 @@ const stripe = new Stripe(task.key, at);
 
 const TEA = {amount: 1250, currency: 'cny', payment_method_types: ['wechat_pay']};
 const AUTOPAY = 'pm_sim_wechat_pay__autopay';
+const byCard = (token) => ({
+  ...TEA, payment_method_types: ['card'], payment_method: 'pm_sim_card', confirm: true,
+  payment_method_options: {card: {client: 'token', token}},
+});
+const WALLET = {type: 'alipay', payee: {account: '2088101117955611'}};
+const NOBODY = {type: 'alipay', payee: {account: 'nobody@example.com', name: 'Nobody'}};
 const BASKET = {
   mode: 'payment',
   success_url: 'https://shop.example/done?session={CHECKOUT_SESSION_ID}',
@@ -64,6 +70,13 @@ async function fails(promise, expected) {
   return error;
 }
 
+async function disputed() {
+  const {id} = await stripe.paymentIntents.create(byCard('pm_card_createDispute'));
+  return until(async () => (await stripe.disputes.list({payment_intent: id})).data[0]);
+}
+
+const payOut = (amount, more = {}) => stripe.payouts.create({amount, currency: 'cny', destination_data: WALLET, ...more});
+
 const ids = (page) => page.data.map((thing) => thing.id);
 const E = Stripe.errors;
 
@@ -82,7 +95,7 @@ const CALLS = {
     const offered = await stripe.paymentIntents.create({
       amount: 100, currency: 'cny', automatic_payment_methods: {enabled: true},
     });
-    assert.deepEqual(offered.payment_method_types, ['wechat_pay', 'alipay']);
+    assert.deepEqual(offered.payment_method_types, ['wechat_pay', 'alipay', 'card']);
     const some = await stripe.paymentIntents.create({amount: 100, currency: 'cny', allowed_payment_method_types: ['alipay']});
     assert.deepEqual(some.payment_method_types, ['alipay']);
   }],
@@ -120,6 +133,10 @@ const CALLS = {
     assert.equal(code.next_action.type, 'alipay_display_qr_code');
   }],
   'payment_intents.capture': ['paymentIntents.capture', async () => {
+    const held = await stripe.paymentIntents.create({...byCard('pm_card_visa'), capture_method: 'manual'});
+    assert.deepEqual([held.status, held.amount_capturable], ['requires_capture', 1250]);
+    await stripe.paymentIntents.capture(held.id, {amount_to_capture: 1000});
+    await until(async () => (await stripe.paymentIntents.retrieve(held.id)).amount_received === 1000);
     const {id} = await paid();
     const error = await fails(stripe.paymentIntents.capture(id), {is: E.StripeInvalidRequestError, code: 'payment_intent_unexpected_state'});
     assert.equal(error.payment_intent.id, id);
@@ -136,6 +153,55 @@ const CALLS = {
     const charge = await stripe.charges.retrieve(latest_charge, {expand: ['payment_intent']});
     assert.deepEqual([charge.amount, charge.paid, charge.payment_intent.id], [1250, true, id]);
     assert(charge.payment_method_details.wechat_pay.transaction_id);
+  }],
+  'payouts.create': ['payouts.create', async () => {
+    await paid({amount: 50_000});
+    const made = await payOut(900, {description: 'Rent', metadata: {a: '1'}});
+    assert.deepEqual([made.amount, made.description, made.type], [900, 'Rent', 'alipay']);
+    await until(async () => (await stripe.payouts.retrieve(made.id)).status === 'paid');
+    assert.equal((await payOut(900, {destination_data: NOBODY})).status, 'failed');
+    await fails(payOut(1e10), {is: E.StripeInvalidRequestError, code: 'balance_insufficient'});
+  }],
+  'payouts.retrieve': ['payouts.retrieve', async () => {
+    await paid();
+    const {id} = await payOut(10);
+    const found = await stripe.payouts.retrieve(id);
+    assert.deepEqual([found.id, found.amount, found.currency, found.livemode], [id, 10, 'cny', false]);
+  }],
+  'payouts.update': ['payouts.update', async () => {
+    await paid();
+    const {id} = await payOut(10, {metadata: {a: '1'}});
+    assert.deepEqual((await stripe.payouts.update(id, {metadata: {b: '2'}})).metadata, {a: '1', b: '2'});
+  }],
+  'payouts.list': ['payouts.list', async () => {
+    await paid();
+    const made = [(await payOut(10)).id, (await payOut(11)).id];
+    assert.deepEqual(ids(await stripe.payouts.list({limit: 2})), made.reverse());
+    assert((await stripe.payouts.list({status: 'paid'})).data.every((one) => one.status === 'paid'));
+  }],
+  'disputes.retrieve': ['disputes.retrieve', async () => {
+    const {id} = await disputed();
+    const found = await stripe.disputes.retrieve(id, {expand: ['charge']});
+    assert.deepEqual([found.amount, found.reason, found.status, found.charge.amount], [1250, 'fraudulent', 'needs_response', 1250]);
+  }],
+  'disputes.update': ['disputes.update', async () => {
+    const {id} = await disputed();
+    const kept = await stripe.disputes.update(id, {evidence: {product_description: 'Tea'}, submit: false, metadata: {a: '1'}});
+    assert.deepEqual([kept.status, kept.evidence.product_description, kept.metadata], ['needs_response', 'Tea', {a: '1'}]);
+    await stripe.disputes.update(id, {evidence: {uncategorized_text: 'winning_evidence'}});
+    await until(async () => (await stripe.disputes.retrieve(id)).status === 'won');
+    const more = {evidence: {uncategorized_text: 'more'}};
+    await fails(stripe.disputes.update(id, more), {is: E.StripeInvalidRequestError, code: 'dispute_closed'});
+  }],
+  'disputes.close': ['disputes.close', async () => {
+    const {id} = await disputed();
+    await stripe.disputes.close(id);
+    await until(async () => (await stripe.disputes.retrieve(id)).status === 'lost');
+  }],
+  'disputes.list': ['disputes.list', async () => {
+    const made = [await disputed(), await disputed()];
+    assert.deepEqual(ids(await stripe.disputes.list({limit: 2})), [made[1].id, made[0].id]);
+    assert.deepEqual(ids(await stripe.disputes.list({charge: made[0].charge})), [made[0].id]);
   }],
   'balance.retrieve': ['balance.retrieve', async () => {
     const before = (await stripe.balance.retrieve()).available[0].amount;

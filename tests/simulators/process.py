@@ -65,7 +65,7 @@ class Simulators:
             raise AssertionError(f"{method} {path}: {error.code} {error.read().decode()}") from error
         return json.loads(content) if content.startswith((b"{", b"[")) else content.decode()
 
-    def open_account(self, channel: str, **options: str) -> dict[str, str]:
+    def open_account(self, channel: str, **options: str | dict[str, str]) -> dict[str, str]:
         """What a new merchant is given."""
         return self.post("/sim/accounts", channel=channel, **options)["config"]
 

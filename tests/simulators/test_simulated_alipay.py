@@ -3,7 +3,7 @@
 import urllib.error
 import urllib.request
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import pytest
 
@@ -164,3 +164,103 @@ def test_a_page(sim: Simulators, merchant: AlipayMerchant, shop: Shop) -> None:
     assert visit(url.replace("5.00", "6.00"))[1].startswith('{"alipay_trade_page_pay_response"')
     second = merchant.page("PAGE-2", "5.00", f"{shop.url}/back")
     assert sim.post("/sim/pay", code=second)["out_trade_no"] == "PAGE-2"
+
+
+PAYEE = {"identity": "2088101117955611", "identity_type": "ALIPAY_USER_ID"}
+TRANSFER = {
+    "product_code": "TRANS_ACCOUNT_NO_PWD",
+    "biz_scene": "DIRECT_TRANSFER",
+    "trans_amount": "8.80",
+    "payee_info": PAYEE,
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"trans_amount": "0.09"}, "EXCEED_LIMIT_SM_MIN_AMOUNT"),
+        ({"trans_amount": "50000.00"}, "MEMO_REQUIRED_IN_TRANSFER_ERROR"),
+        ({"trans_amount": "1000000.01", "remark": "佣金"}, "PAYER_BALANCE_NOT_ENOUGH"),
+        ({"biz_scene": "PERSONAL_PAY"}, "INVALID_PARAMETER"),
+        ({"payee_info": {}}, "INVALID_PARAMETER"),
+        ({"payee_info": "2088"}, "INVALID_PARAMETER"),
+        ({"payee_info": {"identity": "a@b.example", "identity_type": "ALIPAY_LOGON_ID"}}, "INVALID_PARAMETER"),
+        (
+            {"payee_info": {"identity": "nobody@example.com", "identity_type": "ALIPAY_LOGON_ID", "name": "x"}},
+            "PAYEE_NOT_EXIST",
+        ),
+        ({"out_biz_no": ""}, "isv.missing-out-biz-no"),
+    ],
+    ids=str,
+)
+def test_a_transfer_with_a_wrong_parameter(
+    sim: Simulators, merchant: AlipayMerchant, change: dict[str, object], code: str
+) -> None:
+    order = {"out_biz_no": "WRONG-T", **TRANSFER, **change}
+    assert merchant.call("alipay.fund.trans.uni.transfer", **order)["sub_code"] == code
+    assert "WRONG-T" not in {row["out_no"] for row in sim.get(f"/sim/payouts?account={merchant.id}")["payouts"]}
+
+
+def test_a_transfer_and_its_message(merchant: AlipayMerchant, shop: Shop) -> None:
+    sent = [merchant.call("alipay.fund.trans.uni.transfer", out_biz_no="T-1", **TRANSFER) for _ in range(2)]
+    assert sent[0] == sent[1] and sent[0]["status"] == "SUCCESS" and sent[0]["trans_date"]
+    heard = merchant.verify_notice(shop.wait(1)[0].body)
+    assert merchant.signed and heard["msg_method"] == "alipay.fund.trans.order.changed" and "notify_time" not in heard
+
+
+def test_a_transfer_that_is_accepted_and_fails(sim: Simulators, merchant: AlipayMerchant) -> None:
+    order = {"out_biz_no": "T-2", **TRANSFER, "passback_params": quote("sim:payout_fail,payout_processing=0.2")}
+    assert merchant.call("alipay.fund.trans.uni.transfer", **order)["status"] == "DEALING"
+    question = {"out_biz_no": "T-2", "product_code": "TRANS_ACCOUNT_NO_PWD", "biz_scene": "DIRECT_TRANSFER"}
+    failed = sim.until(
+        lambda: (c := merchant.call("alipay.fund.trans.common.query", **question))["status"] == "FAIL" and c
+    )
+    assert failed["error_code"] == "PAYEE_ACCOUNT_STATUS_ERROR" and "pay_date" not in failed
+
+
+def test_a_partners_calls_need_the_grant(sim: Simulators, shop: Shop) -> None:
+    merchant = AlipayMerchant(sim.open_account("alipay", options={"partner": "1"}), f"{shop.url}/notify")
+    assert merchant.query("X")["sub_code"] == "aop.invalid-app-auth-token"
+    granted = merchant.params(
+        "alipay.trade.query", {"out_trade_no": "X"}, app_auth_token=merchant.config["app_auth_token"]
+    )
+    assert b"ACQ.TRADE_NOT_EXIST" in merchant.send(granted, "")
+
+
+def test_certificates_are_named_by_both_sides(sim: Simulators, shop: Shop) -> None:
+    config = sim.open_account("alipay", trust="certificate")
+    merchant = AlipayMerchant(config | {"alipay_public_key": ""}, f"{shop.url}/notify")
+    unnamed = merchant.params("alipay.trade.query", {"out_trade_no": "X"})
+    with urllib.request.urlopen(f"{config['gateway']}?{urlencode(unnamed)}") as reply:
+        content = reply.read()
+    assert b"isv.invalid-app-cert-sn" in content and b'"alipay_cert_sn":"' in content
+
+
+def test_a_wallet_tells_its_owner_once(sim: Simulators, merchant: AlipayMerchant) -> None:
+    asked = urlencode(
+        {"app_id": merchant.id, "scope": "auth_base", "redirect_uri": "http://127.0.0.1:9/back?a=1", "state": "s"}
+    )
+    status, back = visit(f"{merchant.config['oauth_url']}?{asked}")
+    assert status == 303 and back.startswith("http://127.0.0.1:9/back?a=1&")
+    code = dict(parse_qsl(urlsplit(back).query))["auth_code"]
+    told = []
+    for _ in range(2):
+        grant = merchant.params("alipay.system.oauth.token", {}, grant_type="authorization_code", code=code)
+        told.append(merchant.send(grant, ""))
+        assert merchant.signed
+    assert b'"user_id":"2088' in told[0] and b'"code"' not in told[0]
+    assert told[1].startswith(b'{"error_response":') and b"isv.code-invalid" in told[1]
+    assert visit(f"{sim.url}/oauth2/publicAppAuthorize.htm?app_id=nobody&redirect_uri=http://x")[0] == 400
+
+
+def test_the_sheet_that_the_bridge_opens(sim: Simulators, merchant: AlipayMerchant) -> None:
+    order = {"total_amount": "5.00", "subject": "单 & 双", "product_code": "JSAPI_PAY", "buyer_id": "2088101117955611"}
+    for action, result in (("walk", "6001"), ("decline", "4000"), ("pay", "9000")):
+        made = merchant.call("alipay.trade.create", out_trade_no=f"SHEET-{action}", **order)
+        assert "单 &amp; 双" in visit(f"{sim.url}/alipay/wallet?trade_no={made['trade_no']}")[1]
+        form = urlencode({"trade_no": made["trade_no"], "action": action}).encode()
+        assert f'data-result="{result}"' in visit(f"{sim.url}/alipay/wallet", form)[1]
+    assert merchant.query("SHEET-pay")["trade_status"] == "TRADE_SUCCESS"
+    status, script = visit(f"{sim.url}/alipay/bridge.js")
+    assert status == 200 and sim.url in script and "tradePay" in script
+    assert visit(f"{sim.url}/alipay/wallet?trade_no=nothing")[0] == 404

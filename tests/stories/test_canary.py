@@ -48,6 +48,7 @@ ALLOWED: dict[str, dict[str, str]] = {
     "rolled webhook secret": {},
     "wechatpay private_key": {},
     "wechatpay apiv3_key": {},
+    "wechatpay app_secret": {},
     "alipay private_key": {},
     "encryption key": {"encryption.key": "its own file, mode 0600"},
     "session token": {},
@@ -150,7 +151,8 @@ async def plant_secrets(cage: Cage) -> None:
         for row in await env.db.rows(SEALED, cage.shop.book_id):
             config = json.loads(env.keyring.open(row["sealed"], f"merchants.channel_account/{row['id']}"))
             for name in registry.secret_fields(row["channel"]):
-                cage.canary(f"{row['channel']} {name}", kernel(config[name]))
+                if config.get(name):  # some are only for those who need them
+                    cage.canary(f"{row['channel']} {name}", kernel(config[name]))
         person = await crew.somebody(world, ("merchant_owner", "merchant", cage.shop.book_id))
         from guilder.merchants import keys
 

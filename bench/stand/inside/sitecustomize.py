@@ -49,6 +49,8 @@ def _named(code: CodeType) -> str:
     return f"{file}:{code.co_firstlineno} {code.co_qualname}"
 
 
-if _folder and any(word.startswith("guilder.") and word != "guilder.app.cli" for word in sys.orig_argv):
+if _folder and any(
+    word.startswith("guilder.") and word not in ("guilder.app", "guilder.app.cli") for word in sys.orig_argv
+):
     signal.signal(signal.SIGUSR2, _turn)
     signal.signal(signal.SIGPROF, _sample)

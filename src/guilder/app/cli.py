@@ -1,4 +1,4 @@
-"""The command line: `guilder up | demo | doctor | merchants | channels | keys | ledger | storage | trail | cases | customer | people | approvals | services | reconcile | audit | reset`."""
+"""The command line: `guilder up | demo | doctor | merchants | channels | channel | routes | listen | trigger | keys | ledger | storage | trail | cases | show | customer | people | approvals | services | reconcile | audit | reset`."""
 
 import asyncio
 import sys
@@ -14,20 +14,26 @@ from rich.table import Column, Table
 from guilder.app import (
     cli_approvals,
     cli_cases,
+    cli_channel,
     cli_customer,
+    cli_developers,
+    cli_hooks,
     cli_ledger,
     cli_people,
     cli_providers,
+    cli_routes,
     cli_services,
+    cli_show,
+    cli_standing,
     cli_storage,
+    cli_stores,
     cli_trail,
 )
+from guilder.app.telling import failed, told
 from guilder.core import ids
 from guilder.core.errors import GuilderError, Invalid
 from guilder.platform import settings
-from guilder.platform.cluster import EmbeddedError
 from guilder.platform.db import CommitUnknown, DatabaseError, DriverError
-from guilder.platform.runtime import RuntimeFailure
 from guilder.platform.settings import Settings
 
 if TYPE_CHECKING:
@@ -50,39 +56,7 @@ def up() -> None:
     """Start everything in the foreground; Ctrl-C ends it."""
     from guilder.app import up as starting
 
-    s = _settings()
-    with starting.held(s) as state:
-        sockets = starting.Sockets.open(s)
-        s = msgspec.structs.replace(s, **sockets.ports())
-
-        async def ready(demo: dict[str, str] | None) -> None:
-            starting.note_addresses(s, state, demo)
-            _welcome(s, demo)
-
-        try:
-            asyncio.run(starting.up(s, sockets, say=_say, ready=ready))
-        finally:
-            (state / "up.json").unlink(missing_ok=True)
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"  · {line}\n")
-
-
-def _welcome(s: Settings, demo: dict[str, str] | None) -> None:
-    table = Table(show_header=False, box=None, padding=(0, 2))
-    for _ in range(3):
-        table.add_column(no_wrap=True, overflow="fold")
-    table.add_row("API", f"{s.api_url}/v1", "reference at /reference")
-    table.add_row("Cashier", s.cashier_url, "where payers pay")
-    if demo is not None:
-        table.add_row("Simulators", s.simulator_url, "WeChat Pay and Alipay; no money moves")
-        table.add_row("Metrics", f"http://{s.host}:{s.metrics_port}/metrics", "")
-        table.add_row("Merchant", demo["merchant"], "Demo Shop")
-        table.add_row("Test key", demo["secret_key"], "")
-    out.print("\n[bold]Guilder is up.[/bold]  Ctrl-C ends it; `make demo` shows a payment from end to end.\n")
-    Console(highlight=False, width=120, soft_wrap=True).print(table)
-    out.print()
+    raise typer.Exit(starting.main())
 
 
 @app.command()
@@ -132,8 +106,9 @@ def reconcile_(
 
 merchants_app = typer.Typer(no_args_is_help=True, help="Merchants: list, add, fee.")
 app.add_typer(merchants_app, name="merchants")
-channels_app = typer.Typer(no_args_is_help=True, help="Channel accounts: list, add.")
+channels_app = typer.Typer(no_args_is_help=True, help="Channel accounts: list, add, pause, resume, guard.")
 app.add_typer(channels_app, name="channels")
+channels_app.add_typer(cli_standing.app)
 
 
 @merchants_app.command("list")
@@ -189,10 +164,19 @@ def merchants_add(
 def channels_list(merchant: str, env: str = "test") -> None:
     """Show a merchant's channel accounts; never their secrets."""
     from guilder.merchants import channel_accounts
+    from guilder.platform import breaker
 
-    table = Table("id", "channel", "name", "known there as", "funds")
-    for a in _in_world(lambda world: channel_accounts.of_merchant(_env(world, env), _read("acct", merchant))):
-        table.add_row(ids.show("ca", a.id), a.info.code, a.name, a.account_ref, a.funds)
+    table = Table("id", "channel", "name", "known there as", "funds", "stands")
+
+    async def work(world: "World") -> None:
+        rt = _env(world, env)
+        accounts = await channel_accounts.of_merchant(rt, _read("acct", merchant))
+        stand = await breaker.standing(rt.db, [a.id for a in accounts])
+        for a in accounts:
+            state = "paused" if stand[a.id]["paused"] else stand[a.id]["state"]
+            table.add_row(ids.show("ca", a.id), a.info.code, a.name, a.account_ref, a.funds, state)
+
+    _in_world(work)
     out.print(table)
 
 
@@ -234,13 +218,20 @@ def channels_fields(channel: str) -> None:
 
 
 app.add_typer(cli_ledger.app, name="ledger")
+app.add_typer(cli_routes.app, name="routes")
+app.add_typer(cli_channel.app, name="channel")
+app.command("listen")(cli_developers.listen)
+app.command("trigger")(cli_developers.trigger)
 app.add_typer(cli_storage.app, name="storage")
 app.add_typer(cli_trail.app, name="trail")
 app.add_typer(cli_cases.app, name="cases")
+app.command("hooks")(cli_hooks.list_hooks)
+app.command("show")(cli_show.show)
 app.add_typer(cli_customer.app, name="customer")
 app.add_typer(cli_people.app, name="people")
 app.add_typer(cli_approvals.app, name="approvals")
 app.add_typer(cli_services.app, name="services")
+app.add_typer(cli_stores.app, name="stores")
 cli_people.app.add_typer(cli_providers.app, name="providers")
 keys_app = typer.Typer(no_args_is_help=True, help="API keys: list, make, roll, revoke.")
 app.add_typer(keys_app, name="keys")
@@ -372,7 +363,11 @@ def reset(
 
 
 def main() -> int:
-    """Entry point.  Expected failures are one sentence on standard error, without a traceback."""
+    """Entry point of everything but `up`."""
+    return told(_run)
+
+
+def _run() -> int:
     try:
         return app(standalone_mode=False) or 0
     except typer.Exit as end:
@@ -383,18 +378,9 @@ def main() -> int:
         error.show()  # pyrefly: ignore
         return 2
     except (DatabaseError, DriverError, CommitUnknown) as error:
-        return _fail(f"The database does not answer: {error}. Is it up? `./run doctor` says more.")
-    except (GuilderError, EmbeddedError, RuntimeFailure) as error:
-        return _fail(getattr(error, "message", None) or str(error))
-    except OSError as error:
-        return _fail(f"{error}. If nothing runs yet, start with `up`.")
-    except (KeyboardInterrupt, typer.Abort):
+        return failed(f"The database does not answer: {error}. Is it up? `./run doctor` says more.")
+    except typer.Abort:
         return 130
-
-
-def _fail(why: str) -> int:
-    sys.stderr.write(f"guilder: {why}\n")
-    return 1
 
 
 if __name__ == "__main__":

@@ -97,8 +97,15 @@ def resolve(
     amount: Annotated[
         int | None, typer.Option(help="How much it was in smallest units, where the evidence does not say.")
     ] = None,
+    paid_by: Annotated[str, typer.Option(help="platform or merchant: who paid, for what was paid elsewhere.")] = "",
+    reference: Annotated[str, typer.Option(help="What shows that: the number of a transfer.")] = "",
     env: EnvName = "test",
 ) -> None:
     """End a case."""
-    in_env(env, lambda rt: casework.resolve_now(rt.db, ALL, _id(case), Verdict(by, why, amount)))
-    out.print(f"{case} is resolved.")
+
+    async def work(rt: "Env") -> str:
+        verdict = await casework.ready(rt, ALL, _id(case), Verdict(by, why, amount, reference, paid_by))
+        return (await casework.resolve_now(rt.db, ALL, _id(case), verdict))["state"]
+
+    state = in_env(env, work)
+    out.print(f"{case} is resolved." if state == "resolved" else f"{case} waits for the approval of others.")

@@ -35,6 +35,7 @@ from guilder.reconciliation import reconcile
 from guilder.reconciliation.render import render
 
 out = Console(highlight=False)
+CHANNELS = ("wechatpay", "alipay")  # where the story happens; their days are Beijing's
 
 
 class CheckFailed(GuilderError):
@@ -283,7 +284,8 @@ async def _look(story: Story, book: Any) -> tuple[list[Any], dict[str, int]]:
 async def _day(story: Story) -> None:
     """The channels close their day; WeChat's file lacks one row and has one changed."""
     day = clock.beijing_day(clock.now()).isoformat()
-    for channel, account in story.demo.simulated.items():
+    for channel in CHANNELS:
+        account = story.demo.simulated[channel]
         flaws = {"remove": 1, "change": 1} if channel == "wechatpay" else {}
         story.intents[f"planted in {channel}"] = json.dumps(
             await story.simulate(f"/sim/accounts/{account}/close-day", {"day": day, **flaws})
@@ -322,8 +324,8 @@ async def _tables(story: Story) -> None:
         webhooks.add_row(type, str(types.count(type)))
     out.print(webhooks)
     day = clock.beijing_day(clock.now())
-    for channel, shown in story.demo.accounts.items():
-        account = await channel_accounts.get(env, ids.read("ca", shown))  # type: ignore[arg-type]
+    for channel in CHANNELS:
+        account = await channel_accounts.get(env, ids.read("ca", story.demo.accounts[channel]))  # type: ignore[arg-type]
         assert account is not None
         report = await reconcile(env, account, day)
         out.print(render(report))

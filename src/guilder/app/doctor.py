@@ -97,7 +97,7 @@ async def _world(s: Settings, world: World) -> AsyncIterator[Finding]:
                       "Stop, keep the data, and look at the journals named." if broken else "")  # fmt: skip
         for account in await channel_accounts.all_enabled(env):
             about = About(account.book_id, account.id, account.info.code, "doctor")
-            ask = QueryPayment(ids.mint_key(ids.new_id(), account.book_id), account.info.ways[0], clock.now())
+            ask = QueryPayment(ids.mint_key(ids.new_id(), account.book_id), account.info.ways[0].name, clock.now())
             outcome = await env.wire.carry_out(account.channel.ask(ask), about)
             known = outcome.state is State.NOT_FOUND
             why = outcome.problem.message if outcome.problem else outcome.state.value

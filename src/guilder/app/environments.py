@@ -9,7 +9,8 @@ from typing import Any
 
 from guilder.app import domains
 from guilder.merchants import customers, kept, keys
-from guilder.platform import approval, case, cluster, crypto, embedded, failpoints, outbox, schema
+from guilder.payments import callbacks, hook_steps, hooks, refund
+from guilder.platform import approval, case, cluster, crypto, embedded, failpoints, outbox, recorder, schema, timeline
 from guilder.platform.db import Database
 from guilder.platform.embedded import CONTROL, Role, Server, database_of
 from guilder.platform.environment import Cache, Env, open_env
@@ -62,11 +63,16 @@ async def open_world(settings: Settings) -> AsyncIterator[World]:
     import os
 
     failpoints.arm(os.environ, settings.environments)
-    outbox.register(domains.SUBSCRIPTIONS, domains.WITNESSES)
+    hooks.register(hook_steps.installed())
+    outbox.register((*domains.SUBSCRIPTIONS, *hook_steps.subscriptions()), domains.WITNESSES)
     customers.register(domains.CUSTOMER_STEPS)
-    case.register(domains.CASE_RESOLVERS)
+    refund.register(domains.REFUND_BARS)
+    case.register(domains.CASE_RESOLVERS, domains.CASE_ENDINGS)
     kept.register(domains.PERSONS, domains.PAYMENTS_OF)
     approval.register(domains.APPROVALS)
+    callbacks.register(domains.DOORS)
+    timeline.register(domains.TIMELINE)
+    recorder.know([a.name for a in domains.AUDITS])
     keyring = crypto.Keyring.load(settings.encryption_key or None, settings.state_path / "encryption.key")
     control = await Database("control", dsn(settings, CONTROL), size=2).open()
     cache = Cache(lambda: keys.revision(control))

@@ -18,7 +18,7 @@ from guilder.merchants.principal import Principal, authenticate
 from guilder.payments import callbacks
 from guilder.people import principal as people
 from guilder.people import sso_pages
-from guilder.platform import idempotency, runtime, settings, telemetry
+from guilder.platform import breaker, idempotency, runtime, settings, telemetry
 from guilder.platform.once import context_of
 from guilder.platform.settings import Settings
 from guilder.platform.web import Call, api_key
@@ -80,7 +80,11 @@ async def serve(kind: str, s: Settings) -> None:
         app = api(world) if kind == "api" else pages(world, lambda: server.should_exit)
         chores = [
             asyncio.create_task(c)
-            for c in (world.cache.follow(), *(idempotency.beat(e.db) for e in world.envs.values()))
+            for c in (
+                world.cache.follow(),
+                *(idempotency.beat(e.db) for e in world.envs.values()),
+                *(breaker.follow(e.db, e.health) for e in world.envs.values()),
+            )
         ]
         sockets = runtime.inherited_sockets() or [
             socket.create_server((s.host, s.api_port if kind == "api" else s.cashier_port))

@@ -71,7 +71,7 @@ def start(state: Path, **environ: str) -> Installation:
     said = state / "up.out"
     with said.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "guilder.app.cli", "up"],
+            [sys.executable, "-m", "guilder.app", "up"],
             env=others | ours,
             stdout=out,
             stderr=out,

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from guilder.platform import embedded, runtime
+from guilder.platform import embedded, runtime, settings
 from guilder.platform.embedded import Server
 from guilder.platform.runtime import Program, RuntimeFailure
 from guilder.platform.settings import PREFIX, Settings
@@ -56,6 +56,44 @@ class Hand:
             pipe.kill()
 
 
+def main() -> int:
+    """Everything, in the foreground, until SIGINT or SIGTERM."""
+    s = settings.load()
+    with held(s) as state:
+        sockets = Sockets.open(s)
+        s = msgspec.structs.replace(s, **sockets.ports())
+
+        async def ready(demo: dict[str, str] | None) -> None:
+            note_addresses(s, state, demo)
+            sys.stdout.write(_welcome(s, demo))
+            sys.stdout.flush()
+
+        try:
+            asyncio.run(up(s, sockets, say=_say, ready=ready))
+        finally:
+            (state / "up.json").unlink(missing_ok=True)
+    return 0
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"  · {line}\n")
+
+
+def _welcome(s: Settings, demo: dict[str, str] | None) -> str:
+    rows = [("API", f"{s.api_url}/v1", "reference at /reference"), ("Cashier", s.cashier_url, "where payers pay")]
+    if demo is not None:
+        rows += [
+            ("Simulators", s.simulator_url, "the channels' other side; no money moves"),
+            ("Metrics", f"http://{s.host}:{s.metrics_port}/metrics", ""),
+            ("Merchant", demo["merchant"], "Demo Shop"),
+            ("Test key", demo["secret_key"], ""),
+        ]
+    widths = [max(len(row[n]) for row in rows) for n in (0, 1)]
+    lines = [f"  {name:{widths[0]}}    {value:{widths[1]}}    {what}".rstrip() for name, value, what in rows]
+    up = "\033[1mGuilder is up.\033[0m" if sys.stdout.isatty() else "Guilder is up."
+    return "\n".join(["", f"{up}  Ctrl-C ends it; `make demo` shows a payment from end to end.", "", *lines, "", ""])
+
+
 @dataclass(frozen=True, slots=True)
 class Sockets:
     """The listening sockets, opened before anything else: a taken port stops the start before it begins."""
@@ -95,6 +133,8 @@ def programs(s: Settings, sockets: Sockets) -> list[Program]:
         Program("cashier", [python, "-m", "guilder.app.http", "cashier"], [sockets.cashier], env),
         Program("worker", [python, "-m", "guilder.app.worker"], [], env),
     ]
+    if s.fronts:
+        children.append(Program("front", [python, "-m", "guilder.app.worker", "front"], [], env, copies=s.fronts))
     if sockets.simulators is not None:
         data = str(s.state_path.absolute() / "simulators")
         fd = str(sockets.simulators.fileno())

@@ -1,6 +1,6 @@
 """The cashier: the page where a payer pays, and the sessions that open it.
 
-    ROUTES, RESOURCES   /v1/checkout/sessions                                    (API)
+    ROUTES, RESOURCES   /v1/checkout/sessions, and tills that take money         (API)
     SUBSCRIPTIONS       a payment that ends completes or expires its session     (worker)
     CATALOGUE           the events that are said of sessions
     pages.pages(envs)   the pages themselves                                     (cashier process)
@@ -17,8 +17,11 @@ Invariants.  Tests carry these names (`test_K1_...`).
 The page works without JavaScript: forms, redirects and a refresh.  A small script of our own makes it live.
 """
 
-from guilder.cashier.api import RESOURCES, ROUTES
+from guilder.cashier import api, api_terminals
+from guilder.cashier.api import RESOURCES
 from guilder.cashier.events import CATALOGUE
 from guilder.cashier.follow import SUBSCRIPTIONS
+
+ROUTES = (*api.ROUTES, *api_terminals.ROUTES)
 
 __all__ = ["CATALOGUE", "RESOURCES", "ROUTES", "SUBSCRIPTIONS"]

@@ -100,10 +100,9 @@ async def _types(who: Principal, body: CreateSession, currency: str) -> list[str
     if body.payment_method_types is not UNSET:
         types: list[str] = list(dict.fromkeys(body.payment_method_types))
     else:
-        offered = {a.info.code for a in accounts if currency in a.info.currencies}
-        types = [t for t in ways.TYPES if ways.CHANNEL[t] in offered]
+        types = ways.offered(accounts, currency)
     for type in types:
-        ways.choose(type, accounts, currency, {})
+        ways.fitting(type, accounts, currency, {}, asked=False)
     if not types:
         raise Invalid(
             f"This merchant has no channel account that takes {currency.lower()}: no way to pay can be offered.",

@@ -10,73 +10,31 @@ referred from, and a POST that names another origin is refused.
 """
 
 import asyncio
-import hashlib
 import logging
-import time
 from collections.abc import Awaitable, Callable, Mapping
-from functools import cache
-from importlib.resources import files
 from io import BytesIO
-from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
-import jinja2
 import segno
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from guilder.cashier import device, pay, till, view, words
+from guilder.cashier import counter_pages, device, html, pay, payer, till, view
 from guilder.cashier.till import Stage, Till
 from guilder.cashier.watch import Watch
 from guilder.cashier.words import Words
+from guilder.channels.model import Scripted
 from guilder.core import ids
 from guilder.core.errors import GuilderError, InFlight, KeyReused, Unknown
+from guilder.merchants import channel_accounts
+from guilder.payments import front
 from guilder.platform.db import CommitUnknown, DatabaseError
 from guilder.platform.environment import Env
 
 log = logging.getLogger("guilder.cashier")
-MAX_FORM = 4096
 PRESSES, PER_S = 6, 10.0  # of one payment
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; "
-    "frame-ancestors 'none'; base-uri 'none'"
-)
-HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": POLICY,
-    "Cross-Origin-Opener-Policy": "same-origin-allow-popups",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "X-Robots-Tag": "noindex, nofollow",
-}
-_ASSETS = {"cashier.css": "text/css", "cashier.js": "text/javascript", "mark.svg": "image/svg+xml"}
 Show = Callable[[Request, Till], Awaitable[Response]]
-
-
-@cache
-def asset(name: str) -> str:
-    """The address of a file of ours: it changes with its content."""
-    return f"/assets/{hashlib.sha256(_asset(name)).hexdigest()[:12]}/{name}"
-
-
-@cache
-def _asset(name: str) -> bytes:
-    return files("guilder.cashier").joinpath("static", name).read_bytes()
-
-
-@cache
-def _templates(language: str) -> jinja2.Environment:
-    env = jinja2.Environment(
-        loader=jinja2.PackageLoader("guilder.cashier"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined, extensions=["jinja2.ext.i18n"],
-    )  # fmt: skip
-    env.install_gettext_translations(words.speak(language).translations, newstyle=True)  # pyrefly: ignore
-    names: dict[str, Any] = {"asset": asset, "LANGUAGES": words.LANGUAGES, "NAMES": words.NAMES}
-    env.globals.update(names)
-    return env
 
 
 class Cashier:
@@ -85,23 +43,27 @@ class Cashier:
     def __init__(self, envs: Mapping[str, Env], stopping: Callable[[], bool]) -> None:
         self._envs = envs
         self._watches = {name: Watch(env, stopping) for name, env in envs.items()}
-        self._presses = Pace(PRESSES, PER_S)
-        self._looks = Pace(1, 3.0)
+        self._presses = html.Pace(PRESSES, PER_S)
+        self._looks = html.Pace(1, 3.0)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def routes(self) -> list[Route]:
         """All addresses."""
-        made = [Route("/assets/{digest}/{name}", _file)]
+        made = [Route("/assets/{digest}/{name}", html.file)]
         for kind in ("c", "pay"):
             path = f"/{kind}/{{env}}/{{ref}}/{{link}}"
             made += [
                 Route(path, self._shows(kind, self._page)),
                 Route(path, self._shows(kind, self._press), methods=["POST"]),
                 Route(f"{path}/events", self._shows(kind, self._events)),
+                Route(f"{path}/go", self._shows(kind, _go)),
+                Route(f"{path}/card", self._shows(kind, _card)),
+                Route(f"{path}/payer", self._shows(kind, self._identified)),
                 Route(f"{path}/qr.svg", self._shows(kind, _svg)),
                 Route(f"{path}/qr.png", self._shows(kind, _png)),
             ]
-        return [*made, Route("/{anything:path}", lambda request: _gone(request, 404))]
+        made += counter_pages.routes(self._envs)
+        return [*made, Route("/{anything:path}", lambda request: html.gone(request, 404))]
 
     def _shows(self, kind: str, show: Show) -> Callable[[Request], Awaitable[Response]]:
         """Find the till of a link, then show it; what goes wrong is a page, too."""
@@ -111,51 +73,80 @@ class Cashier:
             env = self._envs.get(path["env"])
             try:
                 found = await till.find(env, kind, path["ref"], path["link"]) if env is not None else None
-                return await show(request, found) if found is not None else _gone(request, 404)
+                return await show(request, found) if found is not None else html.gone(request, 404)
             except (GuilderError, DatabaseError, CommitUnknown) as error:
                 log.warning("a page could not be shown: %s", error)
             except Exception:
                 log.exception("a page failed")
-            return _gone(request, 503)
+            return html.gone(request, 503)
 
         return endpoint
 
     async def _page(self, request: Request, t: Till) -> Response:
         """GET: the page, or its panel."""
         back = "back" in request.query_params
-        if back and t.stage is Stage.LEAVE and self._looks.allows(t.key):
+        if back and t.stage in (Stage.LEAVE, Stage.WALLET) and self._looks.allows(t.key):
             self._in_background(pay.look(t, ids.show("req", ids.new_id())))
-        return _render(request, t, back=back, go="go" in request.query_params)
+        if (
+            t.unasked
+            and t.attempt_id is not None
+            and view.stage_of(t, html.in_hand(request), known=False) is Stage.ASKING
+        ):
+            self._in_background(front.open_now(t.env, t.book_id, t.attempt_id))
+        return _render(request, t, back=back, go=t.leaves_to if "go" in request.query_params else None)
 
     async def _press(self, request: Request, t: Till) -> Response:
         """POST: the payer chose a way."""
-        origin = request.headers.get("origin")
-        if origin is not None and origin not in (_origin(t.env.settings.cashier_url), _origin(str(request.base_url))):
-            return _gone(request, 403)
-        form = await _form(request)
+        if html.is_foreign(t.env, request):
+            return html.gone(request, 403)
+        form = await html.form(request)
         if form is None:
-            return _gone(request, 413)
-        speak, in_ = _words(request, t), device.read(request.headers.get("user-agent", ""))
-        offers = device.offers(in_, t.types, t.options)
-        offer = next((o for o in offers if o.type == form.get("method")), None)
+            return html.gone(request, 413)
+        speak = html.language(request, t.locale)
+        offer = next((o for o in view.offered(t, html.in_hand(request)) if o.type == form.get("method")), None)
         problem = None
         if offer is not None and not t.stage.final:
-            problem = await self._pay(t, offer, speak)
-        fresh = await till.find(
-            t.env, request.url.path.split("/")[1], request.path_params["ref"], request.path_params["link"]
-        )
-        leaving = fresh is not None and fresh.leaves_to is not None
+            known = _known(request, t, offer)
+            if offer.identity is not None and offer.identity not in known:
+                back_to = f"{t.env.settings.cashier_url}{t.path}/payer?lang={speak.code}&method={offer.type}"
+                return _render(request, t, go=await payer.address(t, offer, back_to))
+            problem = await self._pay(t, offer, speak, known, request)
+        fresh = await _again(request, t)
         if _wants_panel(request) or problem is not None:
-            return _render(request, fresh or t, problem=problem, go=leaving)
-        return RedirectResponse(f"{t.path}?lang={speak.code}{'&go' if leaving else ''}", 303, HEADERS)
+            return _render(request, fresh, problem=problem, go=fresh.leaves_to)
+        return RedirectResponse(f"{t.path}?lang={speak.code}{'&go' if fresh.leaves_to else ''}", 303, html.HEADERS)
 
-    async def _pay(self, t: Till, offer: device.Offer, speak: Words) -> str | None:
+    async def _identified(self, request: Request, t: Till) -> Response:
+        """GET: back from the wallet, which says who pays; go on with what was pressed."""
+        asked, speak = request.query_params, html.language(request, t.locale)
+        offer = next((o for o in view.offered(t, html.in_hand(request)) if o.type == asked.get("method")), None)
+        if offer is None or offer.identity is None or t.stage.final:
+            return RedirectResponse(f"{t.path}?lang={speak.code}", 303, html.HEADERS)
+        code = asked.get("code") or asked.get("auth_code") or ""
+        who = await payer.identify(t, offer, code, asked.get("state", ""))
+        if who is None:
+            problem = speak.say("We could not learn from your wallet who pays. Nothing was charged; please try again.")
+            return _render(request, t, problem=problem)
+        problem = await self._pay(t, offer, speak, {**_known(request, t, offer), offer.identity: who.payer}, request)
+        if problem is not None:
+            return _render(request, await _again(request, t), problem=problem)
+        reply = RedirectResponse(f"{t.path}?lang={speak.code}", 303, html.HEADERS)
+        kept, secure = payer.remember(t, who), t.env.settings.cashier_url.startswith("https:")
+        reply.set_cookie(
+            payer.COOKIE, kept.value, max_age=kept.seconds, path=kept.path, httponly=True, samesite="lax", secure=secure
+        )
+        return reply
+
+    async def _pay(
+        self, t: Till, offer: device.Offer, speak: Words, known: Mapping[str, str], request: Request
+    ) -> str | None:
         """Ask the channel; what went wrong, where the payment itself does not say it."""
         if not self._presses.allows(t.key):
             return speak.say("That was a little fast. Please wait a moment, then try again.")
         return_url = f"{t.env.settings.cashier_url}{t.path}?lang={speak.code}&back=1"
         try:
-            reply = await pay.pay(t, offer, return_url, ids.show("req", ids.new_id()))
+            user_agent = request.headers.get("user-agent", "")
+            reply = await pay.pay(t, offer, return_url, ids.show("req", ids.new_id()), known, user_agent)
         except (InFlight, KeyReused, Unknown, CommitUnknown):
             return None  # another press was first, or we are asking: the page shows it
         except (GuilderError, DatabaseError) as error:
@@ -183,95 +174,100 @@ class Cashier:
         task.add_done_callback(self._tasks.discard)
 
 
-class Pace:
-    """At most `count` of something per `within_s`, for each key.  In this process only: a brake, not a lock."""
-
-    def __init__(self, count: int, within_s: float) -> None:
-        self._count, self._within_s = count, within_s
-        self._seen: dict[object, list[float]] = {}
-
-    def allows(self, key: object) -> bool:
-        """Whether once more is not too fast; counts it if so."""
-        now = time.monotonic()
-        if len(self._seen) > 10_000:
-            self._seen = {k: times for k, times in self._seen.items() if times[-1] > now - self._within_s}
-        times = [at for at in self._seen.get(key, []) if at > now - self._within_s]
-        allowed = len(times) < self._count
-        self._seen[key] = [*times, now] if allowed else times
-        return allowed
-
-
 def _render(
-    request: Request, t: Till, *, problem: str | None = None, back: bool = False, go: bool = False
+    request: Request, t: Till, *, problem: str | None = None, back: bool = False, go: str | None = None
 ) -> HTMLResponse:
-    speak, in_ = _words(request, t), device.read(request.headers.get("user-agent", ""))
-    shown = view.of(t, speak, in_, problem=problem, back=back, go=go)
+    speak, in_ = html.language(request, t.locale), html.in_hand(request)
+    mine = any(o.identity in _known(request, t, o) for o in view.offered(t, in_) if o.identity is not None)
+    start = "start" in request.query_params
+    shown = view.of(t, speak, in_, known=mine, problem=problem, back=back, go=go, start=start)
     template = "panel.html" if _wants_panel(request) else "page.html"
-    headers = dict(HEADERS)
+    headers = dict(html.HEADERS)
     if shown.go is not None and not _wants_panel(request):
         headers["Refresh"] = f"1; url={shown.go}"
-    return HTMLResponse(_templates(speak.code).get_template(template).render(v=shown), headers=headers)
+    return HTMLResponse(html.templates(speak.code).get_template(template).render(v=shown), headers=headers)
 
 
-def _words(request: Request, t: Till | None) -> Words:
-    asked = request.query_params.get("lang", "")
-    return words.speak(words.choose(asked, t.locale if t else "auto", request.headers.get("accept-language", "")))
+def _known(request: Request, t: Till, offer: device.Offer) -> dict[str, str]:
+    """What the page knows of the payer that a way may need."""
+    known = {"payer_ip": request.client.host} if request.client is not None else {}
+    who = payer.recall(t, request.cookies.get(payer.COOKIE), offer) if offer.identity is not None else None
+    return known if who is None or offer.identity is None else {**known, offer.identity: who}
+
+
+async def _again(request: Request, t: Till) -> Till:
+    """The till as it is by now."""
+    path = request.path_params
+    return await till.find(t.env, request.url.path.split("/")[1], path["ref"], path["link"]) or t
 
 
 def _wants_panel(request: Request) -> bool:
     return request.headers.get("guilder-part") == "panel"
 
 
-def _gone(request: Request, status: int) -> Response:
-    """There is nothing to pay here, or not just now."""
-    speak = _words(request, None)
-    content = _templates(speak.code).get_template("gone.html").render(words=speak, status=status)
-    return HTMLResponse(content, status, HEADERS)
-
-
 def _code(t: Till) -> segno.QRCode | None:
     return segno.make(t.code, error="m", micro=False) if t.code is not None else None
+
+
+async def _go(request: Request, t: Till) -> Response:
+    """From here the payer goes to the channel's page by POST, with what the channel has signed."""
+    attempt = await pay.the_attempt(t) if t.leaves_to is not None else None
+    form = (attempt.next_action or {}).get("form") if attempt is not None else None
+    speak = html.language(request, t.locale)
+    if form is None:
+        return RedirectResponse(f"{t.path}?lang={speak.code}", 303, html.HEADERS)
+    name = view.method_name(t.method_type or "", speak)
+    page = html.templates(speak.code).get_template("go.html").render(words=speak, form=form, method=name)
+    policy = html.POLICY.replace("form-action 'self'", f"form-action {_reach(form['url'])}")
+    return HTMLResponse(page, headers={**html.HEADERS, "Content-Security-Policy": policy})
+
+
+def _reach(url: str) -> str:
+    """Where a form may lead: to its origin, and to what that sends it on to under the same name."""
+    host = urlsplit(url).hostname or ""
+    near = host.rpartition(".")[0].rpartition(".")[2] + "." + host.rpartition(".")[2]
+    return (
+        html.origin(url)
+        if host.replace(".", "").isdigit() or host.count(".") < 2
+        else f"{html.origin(url)} https://*.{near}"
+    )
+
+
+async def _card(request: Request, t: Till) -> Response:
+    """The channel's own fields for a card: what is typed there goes to the channel, and never comes by here."""
+    attempt = await pay.the_attempt(t) if t.fields is not None else None
+    account = await channel_accounts.get(t.env, attempt.channel_account_id) if attempt is not None else None
+    speak = html.language(request, t.locale)
+    if account is None or not isinstance(account.channel, Scripted):
+        return RedirectResponse(f"{t.path}?lang={speak.code}", 303, html.HEADERS)
+    script = account.channel.script_url
+    page = html.templates(speak.code).get_template("card.html").render(
+        words=speak, t=t, script=script, money=speak.money(t.amount, t.currency), fields=t.fields,
+        back=f"{t.env.settings.cashier_url}{t.path}?lang={speak.code}&back=1", test=not t.env.livemode,
+    )  # fmt: skip
+    reach = _reach(script)
+    policy = html.POLICY.replace("script-src 'self'", f"script-src 'self' {reach}").replace(
+        "connect-src 'self'", f"connect-src 'self' {reach}; frame-src {reach}"
+    )
+    return HTMLResponse(page, headers={**html.HEADERS, "Content-Security-Policy": policy})
 
 
 async def _svg(request: Request, t: Till) -> Response:
     """The code for screens: modules as vectors; the white around it on the page completes the quiet zone."""
     code, out = _code(t), BytesIO()
     if code is None:
-        return Response("There is no code to scan now.\n", 404, HEADERS)
+        return Response("There is no code to scan now.\n", 404, html.HEADERS)
     code.save(out, kind="svg", border=1, xmldecl=False, omitsize=True, light="#fff")
-    return Response(out.getvalue(), media_type="image/svg+xml", headers=HEADERS)
+    return Response(out.getvalue(), media_type="image/svg+xml", headers=html.HEADERS)
 
 
 async def _png(request: Request, t: Till) -> Response:
     """The code for apps that read or save pictures."""
     code, out = _code(t), BytesIO()
     if code is None:
-        return Response("There is no code to scan now.\n", 404, HEADERS)
+        return Response("There is no code to scan now.\n", 404, html.HEADERS)
     code.save(out, kind="png", border=4, scale=14)
-    return Response(out.getvalue(), media_type="image/png", headers=HEADERS)
-
-
-async def _file(request: Request) -> Response:
-    name = request.path_params["name"]
-    if name not in _ASSETS or request.url.path != asset(name):
-        return _gone(request, 404)
-    kept = {"Cache-Control": "public, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
-    return Response(_asset(name), media_type=_ASSETS[name], headers=kept)
-
-
-async def _form(request: Request) -> dict[str, str] | None:
-    """The form; None if it is too large."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_FORM:
-            return None
-    return dict(parse_qsl(body.decode(errors="replace"), max_num_fields=20))
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
+    return Response(out.getvalue(), media_type="image/png", headers=html.HEADERS)
 
 
 def pages(envs: Mapping[str, Env], stopping: Callable[[], bool] = lambda: False) -> list[Route]:

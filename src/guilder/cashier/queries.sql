@@ -53,7 +53,7 @@ SELECT intent_id FROM cashier.session WHERE book_id = $1 AND id = $2
 
 -- name: find_till
 -- What one page shows: the payment, its latest try, and the session it belongs to, if any.
-SELECT i.*, a.channel, a.state AS attempt_state, a.expires_at AS attempt_expires_at,
+SELECT i.*, a.channel, a.state AS attempt_state, a.expires_at AS attempt_expires_at, a.way, a.unasked,
        s.id AS session_id, s.success_url, s.cancel_url, s.locale, s.submit_type, s.lines, s.extra AS session_extra
   FROM payments.intent_line i
   LEFT JOIN payments.payment_line a ON a.book_id = i.book_id AND a.id = i.attempt_id
@@ -66,3 +66,16 @@ SELECT i.book_id, i.id, i.status, i.attempt_id, i.next_action, i.last_error, i.c
   FROM unnest($1::uuid[], $2::uuid[]) AS k (book_id, id)
   JOIN payments.intent_line i USING (book_id, id)
   LEFT JOIN payments.payment_line a ON a.book_id = i.book_id AND a.id = i.attempt_id
+
+-- name: story_of_session
+(SELECT s.book_id, s.intent_id FROM unnest($1::uuid[]) AS b (book_id) JOIN cashier.session s ON s.book_id = b.book_id AND s.id = $2)
+ UNION ALL
+(SELECT s.book_id, s.intent_id FROM cashier.session s
+  WHERE s.client_reference_id = $3 AND s.book_id = ANY ($1::uuid[]) ORDER BY s.id DESC LIMIT 50)
+
+-- name: story_sessions
+SELECT s.book_id, s.id, s.intent_id, s.amount, s.currency, s.client_reference_id, s.expires_at, s.root_id, s.created_at, s.status
+  FROM unnest($1::uuid[], $2::uuid[]) AS k (book_id, intent_id) JOIN cashier.shown s USING (book_id, intent_id)
+
+-- name: status_of_payment
+SELECT status FROM payments.intent_line WHERE book_id = $1 AND id = $2

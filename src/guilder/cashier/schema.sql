@@ -30,6 +30,7 @@ CREATE TABLE cashier.session (
     FOREIGN KEY (book_id, customer_id) REFERENCES merchants.customer (book_id, id)
 ) WITH (fillfactor = 80);
 CREATE INDEX session_customer ON cashier.session (customer_id, book_id, id) WHERE customer_id IS NOT NULL;
+CREATE INDEX session_reference ON cashier.session (client_reference_id) WHERE client_reference_id IS NOT NULL;
 CREATE INDEX session_email ON cashier.session (customer_email, book_id, id) WHERE customer_email IS NOT NULL;
 
 -- K2: a session is what its payment is, at once; `status` in the table follows with the event.

@@ -12,8 +12,9 @@ import msgspec
 from guilder.cashier import links
 from guilder.cashier.model import Line
 from guilder.core import clock
-from guilder.merchants import books
+from guilder.merchants import books, channel_accounts
 from guilder.merchants.books import Owner
+from guilder.merchants.channel_accounts import ChannelAccount
 from guilder.payments import present
 from guilder.payments.present import Face
 from guilder.payments.states import OPEN_ATTEMPT, IntentStatus
@@ -23,6 +24,7 @@ from guilder.platform.sql import load
 
 Q = load(__package__)
 _decode = msgspec.json.decode
+SHEETS = ("wechat_pay_jsapi", "alipay_jsapi")
 _lines = msgspec.json.Decoder(list[Line]).decode
 
 
@@ -33,6 +35,7 @@ class Stage(StrEnum):
     SCAN = "scan"  # a code
     LEAVE = "leave"  # for the channel's own page
     ASKING = "asking"  # the outcome is unknown
+    WALLET = "wallet"  # in the wallet's own sheet, which this page opens
     PAID = "paid"
     EXPIRED = "expired"
     CANCELED = "canceled"
@@ -57,6 +60,8 @@ class Till:
     method_type: str | None
     description: str | None
     options: dict[str, Any]
+    hold: bool  # captured later
+    accounts: list[ChannelAccount]  # the merchant's contracts
     next_action: dict[str, Any] | None
     last_error: dict[str, Any] | None
     cancel_reason: str | None
@@ -67,6 +72,9 @@ class Till:
     expires_at: datetime | None
     root_id: UUID
     business_line: str
+    way: str | None  # of the latest try: 'native'
+    fronted: bool  # its channel has been asked for nothing yet, or has not answered: what the API shows is our own page
+    unasked: bool  # the first of these
     mark: str  # changes whenever the page has something new to show
     session_id: UUID | None
     success_url: str | None
@@ -91,8 +99,26 @@ class Till:
 
     @property
     def leaves_to(self) -> str | None:
-        """The channel's page, where the payer is to go there."""
-        return self._step.get("url") if self.status is IntentStatus.REQUIRES_ACTION else None
+        """The channel's page, or ours that posts its form, where the payer is to go there."""
+        url: str | None = self._step.get("url") if self.status is IntentStatus.REQUIRES_ACTION else None
+        here = Face(self.env).pay_url(self.book_id, self.intent_id)
+        if self.fields is not None:
+            return f"{here}/card"
+        return None if url == here else url
+
+    @property
+    def fields(self) -> dict[str, str] | None:
+        """What the channel's own card fields are to be opened with, on a page of ours."""
+        kind = (self.next_action or {}).get("type", "")
+        return self._step if self.status is IntentStatus.REQUIRES_ACTION and kind == "card_elements" else None
+
+    @property
+    def sheet(self) -> tuple[str, dict[str, str]] | None:
+        """Which wallet's sheet this page is to open, and with what."""
+        kind = (self.next_action or {}).get("type", "")
+        if self.status is not IntentStatus.REQUIRES_ACTION or kind not in SHEETS:
+            return None
+        return kind, {name: value for name, value in self._step.items() if name != "hosted_instructions_url"}
 
     @property
     def deadline(self) -> datetime | None:
@@ -117,8 +143,12 @@ class Till:
                 return Stage.ASKING
         if self.cancel_wanted or (self.expires_at is not None and self.expires_at <= clock.now()):
             return Stage.ASKING if self.attempt_open else Stage.EXPIRED
+        if self.fronted:
+            return Stage.ASKING
         if self.code is not None:
             return Stage.SCAN
+        if self.sheet is not None:
+            return Stage.WALLET
         return Stage.LEAVE if self.leaves_to is not None else Stage.CHOOSE
 
 
@@ -133,7 +163,10 @@ async def find(env: Env, kind: str, ref: str, link: str) -> Till | None:
     if owner is not None and kind == "c":
         intent_id = await env.db.value(Q.intent_of_session, owner.book_id, id)
     row = await env.db.row(Q.find_till, owner.book_id, intent_id) if owner is not None and intent_id else None
-    return None if row is None or owner is None else _till(env, owner, f"/{kind}/{env.name}/{ref}/{link}", row)
+    if row is None or owner is None:
+        return None
+    accounts = await channel_accounts.of_merchant(env, owner.book_id)
+    return _till(env, owner, f"/{kind}/{env.name}/{ref}/{link}", row, accounts)
 
 
 def mark_of(row: Row) -> str:
@@ -149,14 +182,17 @@ def mark_of(row: Row) -> str:
     return f"{crc32(repr(seen).encode()):08x}"
 
 
-def _till(env: Env, owner: Owner, path: str, row: Row) -> Till:
+def _till(env: Env, owner: Owner, path: str, row: Row, accounts: list[ChannelAccount]) -> Till:
+    extra = _decode(row["extra"])
     session = _decode(row["session_extra"]) if row["session_extra"] else {}
     return Till(
         env, owner, row["id"], path, IntentStatus(row["status"]), row["amount"], row["currency"], list(row["types"]),
-        row["method_type"], row["description"], _decode(row["extra"]).get("payment_method_options", {}),
+        row["method_type"], row["description"], extra.get("payment_method_options", {}),
+        extra.get("capture_method") == "manual", accounts,
         _decode(row["next_action"]) if row["next_action"] else None, _decode(row["last_error"]) if row["last_error"] else None,
         row["cancel_reason"], row["cancel_wanted_at"] is not None, row["attempt_id"],
-        row["attempt_state"] in OPEN_ATTEMPT, row["attempt_expires_at"], row["expires_at"], row["root_id"], row["business_line"], mark_of(row),
+        row["attempt_state"] in OPEN_ATTEMPT, row["attempt_expires_at"], row["expires_at"], row["root_id"], row["business_line"],
+        row["way"], row["attempt_state"] == "unknown" and row["status"] == "requires_action", bool(row["unasked"]), mark_of(row),
         row["session_id"], row["success_url"], row["cancel_url"], row["locale"] or "auto", row["submit_type"] or "auto",
         _lines(row["lines"]) if row["lines"] else [], {k: part["message"] for k, part in session.get("custom_text", {}).items()},
     )  # fmt: skip

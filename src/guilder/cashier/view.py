@@ -7,6 +7,7 @@ from guilder.cashier import device
 from guilder.cashier.device import Device, Offer
 from guilder.cashier.till import Stage, Till
 from guilder.cashier.words import Money, Words
+from guilder.channels import registry
 from guilder.core import clock
 
 
@@ -41,7 +42,8 @@ class View:
     others: list[Choice]  # than the one under way
     problem: str | None
     back: bool  # from the channel's page
-    go: str | None  # leave for the channel's page at once
+    go: str | None  # leave for the channel's or the wallet's page at once
+    start: str | None = None  # the only way there is, to be begun at once
 
     @property
     def test(self) -> bool:
@@ -68,6 +70,11 @@ class View:
     def app(self) -> str:
         """The app that scans for the way under way."""
         return self.words.say("WeChat") if self.till.method_type == "wechat_pay" else self.method
+
+    @property
+    def sheet(self) -> tuple[str, dict[str, str]] | None:
+        """Which wallet's sheet the page opens, and with what."""
+        return self.till.sheet if self.stage is Stage.WALLET else None
 
     @property
     def rows(self) -> list[Row]:
@@ -118,6 +125,8 @@ class View:
                 return self.problem or say("Choose how to pay.")
             case Stage.SCAN:
                 return say("Scan the code with %(app)s. Waiting for your payment.") % {"app": self.app}
+            case Stage.WALLET:
+                return say("Confirm the payment in %(method)s.") % {"method": self.method}
             case Stage.LEAVE:
                 return say("Continue at %(method)s.") % {"method": self.method}
             case Stage.ASKING:
@@ -130,32 +139,59 @@ class View:
                 return say("This payment was canceled. Nothing was charged.")
 
 
-def of(
-    till: Till, words: Words, in_: Device, *, problem: str | None = None, back: bool = False, go: bool = False
-) -> View:
-    """The view of a till."""
+def offered(till: Till, in_: Device) -> list[Offer]:
+    """The ways to pay that suit the device."""
+    return device.offers(
+        in_, till.types, till.options, till.accounts, till.currency, till.amount, hold=till.hold
+    )  # fmt: skip
+
+
+def stage_of(till: Till, in_: Device, *, known: bool) -> Stage:
+    """What is shown on this device.  Where another device is in the middle of a way that this one cannot go, it may choose its own.  `known`:
+    whether this browser's wallet has said who pays."""
     stage = till.stage
-    offered = device.offers(in_, till.types, till.options)
-    choices = [_choice(o, in_, words) for o in offered]
+    strange = till.way not in {o.way for o in offered(till, in_)}
+    match stage:
+        case Stage.SCAN if in_.inside is not None:
+            return Stage.CHOOSE
+        case Stage.WALLET if not known:
+            return Stage.CHOOSE
+        case Stage.ASKING if till.unasked and strange:
+            return Stage.CHOOSE
+    return stage
+
+
+def of(
+    till: Till, words: Words, in_: Device, *, known: bool = False, problem: str | None = None, back: bool = False, go: str | None = None,
+    start: bool = False,
+) -> View:  # fmt: skip
+    """The view of a till."""
+    stage = stage_of(till, in_, known=known)
+    choices = [_choice(o, in_, words) for o in offered(till, in_)]
     others = [c for c in choices if c.type != till.method_type]
+    begin = choices[0].type if start and stage is Stage.CHOOSE and len(choices) == 1 and problem is None else None
     if problem is None and stage is Stage.CHOOSE and till.last_error is not None:
         problem = _problem(till.last_error.get("code", ""), till.last_error.get("decline_code") or "", words)
-    return View(till, words, in_, stage, choices, others, problem, back, till.leaves_to if go else None)
+    return View(till, words, in_, stage, choices, others, problem, back, go, begin)
 
 
 def method_name(type: str, words: Words) -> str:
-    """A way to pay by the name that payers know."""
-    return {"wechat_pay": words.say("WeChat Pay"), "alipay": words.say("Alipay")}.get(type, words.say("the channel"))
+    """A way to pay by the name that payers know, as its channel declares it."""
+    return registry.called(type, words.code) or words.say("the channel")
 
 
 def _choice(offer: Offer, in_: Device, words: Words) -> Choice:
     say = words.say
-    if offer.type == "wechat_pay":
-        hint = say("Press and hold the code") if in_ is Device.WECHAT else say("Scan with your phone")
-        if in_ is Device.PHONE:
-            hint = say("Save the code, or scan it with another phone")
-    elif offer.scans:
-        hint = say("Scan with your phone")
+    if offer.scans:
+        hint = say("Save the code, or scan it with another phone") if in_.in_hand else say("Scan with your phone")
+    elif offer.type == "card":
+        hint = (
+            say("Enter your card in the fields of its bank's network")
+            if offer.shows == "sdk"
+            else say("Pay on its own page")
+        )
+    elif offer.shows == "sdk":
+        hint = say("Pay right here")
     else:
         hint = say("Pay on its own page")
     return Choice(offer.type, method_name(offer.type, words), hint)

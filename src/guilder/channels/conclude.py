@@ -9,7 +9,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from guilder.channels.model import Ask, CreatePayment, CreateRefund, Outcome, Problem, Retry, State
+from guilder.channels.model import DOING, Ask, Outcome, Problem, Retry, State
 from guilder.core.exchange import Exchange, NotSent, Silence
 
 NOT_SENT = Problem("not_sent", "The channel could not be reached.", "processing_error", Retry.SAME_KEY)
@@ -28,7 +28,7 @@ def conclude(ask: Ask, answer: Exchange[Outcome]) -> Exchange[Outcome]:
     try:
         return (yield from answer)
     except NotSent:
-        doing = isinstance(ask, CreatePayment | CreateRefund)
+        doing = isinstance(ask, DOING)
         return Outcome(State.FAILED if doing else State.UNKNOWN, problem=NOT_SENT)
     except Silence:
         return Outcome(State.UNKNOWN)

@@ -14,7 +14,7 @@ from typing import get_args
 import msgspec
 import msgspec.inspect
 
-from guilder.channels.model import ConfigField
+from guilder.channels.info import ConfigField
 
 
 def hint(text: str, *, secret: bool = False) -> msgspec.Meta:
@@ -35,6 +35,21 @@ class ChannelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         """The fields in their order, with hints; secret ones are for writing only."""
         return tuple(_described(field) for field in msgspec.structs.fields(cls))
 
+    @property
+    def account_ref(self) -> str:
+        """How the channel names this account in what it says of payments: mchid, seller_id."""
+        raise NotImplementedError
+
+    @property
+    def app_ref(self) -> str:
+        """How it names the application that asks, where it does: appid."""
+        return ""
+
+    @property
+    def application(self) -> str:
+        """What tells applications of one account apart, whether messages name it or not: channel accounts of the same one hear the same."""
+        return self.app_ref
+
     def __repr__(self) -> str:
         shown = (f"{f.name}={getattr(self, f.name)!r}" for f in self.fields() if not f.secret)
         return f"{type(self).__name__}({', '.join(shown)})"
@@ -45,7 +60,7 @@ def _described(field: msgspec.structs.FieldInfo) -> ConfigField:
     extra = (said.extra or {}) if isinstance(said, msgspec.inspect.Metadata) else {}
     plain = get_args(field.type)[0] if extra else field.type
     choices = tuple(str(c) for c in get_args(plain))
-    return ConfigField(field.name, bool(extra.get("secret")), str(extra.get("hint", "")), choices)
+    return ConfigField(field.name, bool(extra.get("secret")), str(extra.get("hint", "")), choices, field.required)
 
 
 def http_address(name: str, url: str) -> str:

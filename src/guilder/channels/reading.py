@@ -1,7 +1,10 @@
 """Reading what channels send: strictly, once, and with one kind of complaint (ValueError)."""
 
+import gzip
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from io import BufferedIOBase, BytesIO
 from typing import Any, TypeVar
 
 import msgspec
@@ -9,6 +12,33 @@ import msgspec
 from guilder.core.clock import BEIJING
 
 T = TypeVar("T")
+PIECE = 1 << 20
+
+
+class Packed:
+    """A large file as it came, gzip of one member: unpacked anew for each reading, so that it never lies in memory whole."""
+
+    def __init__(self, packed: bytes) -> None:
+        self._packed = packed
+
+    def open(self) -> BufferedIOBase:
+        """Read it from its beginning, line by line if you like."""
+        return gzip.GzipFile(fileobj=BytesIO(self._packed))
+
+    def __bytes__(self) -> bytes:
+        return b"".join(pieces(self))
+
+
+def opened(file: bytes | Packed) -> BufferedIOBase:
+    """A file for reading, however it is kept."""
+    return BytesIO(file) if isinstance(file, bytes) else file.open()
+
+
+def pieces(file: bytes | Packed) -> Iterator[bytes]:
+    """A file in pieces of a megabyte."""
+    with opened(file) as plain:
+        while piece := plain.read(PIECE):
+            yield piece
 
 
 def read_json(body: bytes | str) -> Any:

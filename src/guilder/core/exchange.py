@@ -12,8 +12,8 @@ drives it with a list.  One exchange may take several calls (bill address, then 
 """
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar, runtime_checkable
 
 T = TypeVar("T")
 
@@ -47,4 +47,34 @@ class Silence(Exception):
     """The request may have arrived and no whole answer came: it may have happened."""
 
 
+@runtime_checkable
+class Told(Protocol):
+    """What an exchange made of a channel's answers, as far as it says how the channel is."""
+
+    @property
+    def unanswered(self) -> bool:
+        """It said nothing that tells anything."""
+        ...
+
+    @property
+    def declined(self) -> bool:
+        """It answered, and refused."""
+        ...
+
+
 Exchange = Generator[HttpCall, HttpReply, T]
+
+
+def patient(exchange: Exchange[T], timeout_s: float) -> Exchange[T]:
+    """The same exchange, with another limit for each of its calls."""
+    try:
+        call = next(exchange)
+        while True:
+            try:
+                reply = yield replace(call, timeout_s=timeout_s)
+            except (NotSent, Silence) as fault:
+                call = exchange.throw(fault)
+            else:
+                call = exchange.send(reply)
+    except StopIteration as stop:
+        return stop.value

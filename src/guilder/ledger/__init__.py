@@ -19,7 +19,18 @@ Cost.   `post` takes two statements, whatever the size of the batch (two more wh
 Locks.  The heads of the batch's books, in their order, until commit.  Nothing else is awaited meanwhile.
 """
 
-from guilder.ledger.chart import Account, clearing, fees, payable, receivable, surplus, suspense
+from guilder.ledger.chart import (
+    Account,
+    clearing,
+    fees,
+    losses,
+    outside,
+    payable,
+    pledged,
+    receivable,
+    surplus,
+    suspense,
+)
 from guilder.ledger.model import Code, Journal, Order, Posted, Transfer, capture, expire, hold, release
 from guilder.ledger.posting import post
 from guilder.ledger.sweep import SWEEPS, Broken, sweep
@@ -38,7 +49,10 @@ __all__ = [
     "expire",
     "fees",
     "hold",
+    "losses",
+    "outside",
     "payable",
+    "pledged",
     "post",
     "receivable",
     "release",

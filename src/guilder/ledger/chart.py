@@ -6,7 +6,10 @@
     surplus                        money nobody asked for, until it is given back      credit, never below zero
     suspense                       money of which nobody knows whose it is             credit
     clearing:<book>                what this book owes another one                     credit
+    pledged                        what was paid for trades, until it is dealt out     credit, never below zero
     fees                           what the platform keeps of payments, in its book    credit
+    losses                         what the platform wrote off, in its book           debit
+    outside                        what was given back from accounts in no book       credit
     exchange                       units of this asset that were sold to us or bought  credit
     exchange_result                what exchanges gained, below zero what they lost    credit
 
@@ -58,7 +61,12 @@ RULES: dict[str, Rule] = {
         "credit", None, "money that moved at a channel and was not asked for: until a person knows whose it is"
     ),
     "clearing": Rule("credit", None, "what this book owes another one; both sides add up to nothing"),
+    "pledged": Rule("credit", 0, "what was paid for trades and is not dealt out to its sellers yet"),
     "fees": Rule("credit", None, "what the platform keeps of its merchants' payments; stands in the platform's book"),
+    "losses": Rule("debit", None, "what the platform wrote off, less what nobody claimed; stands in its book"),
+    "outside": Rule(
+        "credit", None, "what was given back to payers from accounts that are in no book, in the book of whoever did"
+    ),
     "exchange": Rule("credit", None, "units of this asset that exchanges took in, less those that they gave out"),
     "exchange_result": Rule(
         "credit", None, "what exchanges gained against the market's rate; below zero what they lost"
@@ -100,8 +108,22 @@ def clearing(book_id: UUID, asset: str) -> Account:
     return Account(f"clearing:{ids.text(book_id)}", asset)
 
 
+def pledged(asset: str) -> Account:
+    """What was paid for trades of a book and is not dealt out yet."""
+    return Account("pledged", asset)
+
+
 def fees(asset: str) -> Account:
     return Account("fees", asset)
+
+
+def losses(asset: str) -> Account:
+    return Account("losses", asset)
+
+
+def outside(asset: str) -> Account:
+    """What was paid from accounts that are in no book."""
+    return Account("outside", asset)
 
 
 def exchange_account(asset: str) -> Account:

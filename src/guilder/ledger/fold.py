@@ -193,7 +193,7 @@ def apply(book: Book, journal: Journal, now: datetime) -> Effect | Code:
             return Code.DATED_AHEAD
     if not journal.transfers:
         return _decide(book, journal, now) if journal.rule in DECISIONS else Code.NOTHING_MOVES
-    if len(journal.transfers) == 1 and journal.transfers[0].hold is None:
+    if len(journal.transfers) == 1 and journal.transfers[0].hold is None and not journal.covered:
         return _move(book, journal.transfers[0])
     sums: dict[Account, list[int]] = {}
     holds: dict[UUID, tuple[Held | None, Held]] = {}
@@ -215,7 +215,7 @@ def apply(book: Book, journal: Journal, now: datetime) -> Effect | Code:
             sums.setdefault(t.credit, [0, 0])[0] += moved
         if t.hold is not None:
             debit[1] += moved if t.kind == "hold" else -moved
-    refusal = _funds(book, sums)
+    refusal = _funds(book, sums, covered=journal.covered)
     if refusal is not None:
         return refusal
     stands = [(book.accounts[account], balance, held) for account, (balance, held) in sums.items()]
@@ -320,13 +320,14 @@ def _hold(book: Book, t: Transfer, holds: dict[UUID, tuple[Held | None, Held]], 
     return units
 
 
-def _funds(book: Book, sums: dict[Account, list[int]]) -> Code | None:
+def _funds(book: Book, sums: dict[Account, list[int]], *, covered: bool) -> Code | None:
     short = False
     for account, (balance, held) in sums.items():
         stand = book.accounts[account]
         after, reserved = stand.balance + balance, stand.held + held
         if abs(after) > INT64 or reserved > INT64 or abs(after - reserved) > INT64:
             return Code.BALANCE_OVERFLOW
-        if stand.floor is not None and balance < held and after - reserved < stand.floor:
+        floor = 0 if covered and (stand.floor is None or stand.floor < 0) else stand.floor
+        if floor is not None and balance < held and after - reserved < floor:
             short = True
     return Code.INSUFFICIENT_FUNDS if short else None

@@ -121,6 +121,7 @@ class Journal(msgspec.Struct, frozen=True):
     carried: bool = False  # what has happened is booked: dated in a closed period, on the first instant that is open
     note: str = ""  # JSON, kept beside the book
     order: Order | None = None  # written with it, once
+    covered: bool = False  # refused unless what it takes is there: above its floor, too, an account stays above nothing
 
     def digest(self) -> bytes:
         """What makes two journals of one key the same (L5): 16 bytes of what moves between whom, 8 of how much."""

@@ -497,3 +497,27 @@ SELECT w.book_id, 'account', w.id, 'it is not where its last batch left it',
   LEFT JOIN LATERAL (SELECT s.balance, s.held FROM ledger.standing s
                       WHERE s.book_id = w.book_id AND s.account_id = w.id ORDER BY s.id DESC LIMIT 1) s ON true
  WHERE (a.balance, a.held) IS DISTINCT FROM (s.balance, s.held)
+
+-- name: story_of_journal
+SELECT j.about FROM unnest($1::uuid[]) AS b (book_id) JOIN ledger.journal j ON j.book_id = b.book_id AND j.id = $2
+
+-- name: story_journals
+-- By key ($1, $2), which are found whenever they were booked, and by id ($3, $4).
+WITH wanted AS (
+    SELECT k.book_id, k.key, k.id, k.refused
+      FROM unnest($1::uuid[], $2::text[]) AS w (book_id, key) JOIN ledger.key k USING (book_id, key)
+     UNION
+    SELECT j.book_id, j.key, j.id, NULL
+      FROM unnest($3::uuid[], $4::uuid[]) AS w (book_id, id) JOIN ledger.journal j USING (book_id, id))
+SELECT w.book_id, w.key, w.id, w.refused, platform.at_of(w.id) AS booked_at, j.rule, j.at, t.line, t.kind, d.code AS debit, c.code AS credit,
+       t.asset, t.units
+  FROM wanted w
+  LEFT JOIN ledger.journal j ON j.book_id = w.book_id AND j.id = w.id AND j.key = w.key
+  LEFT JOIN ledger.transfer t ON t.book_id = j.book_id AND t.journal_id = j.id
+  LEFT JOIN ledger.account d ON d.book_id = t.book_id AND d.id = t.debit_id
+  LEFT JOIN ledger.account c ON c.book_id = t.book_id AND c.id = t.credit_id
+ ORDER BY w.id, t.line
+ LIMIT $5
+
+-- name: story_orders
+SELECT o.* FROM unnest($1::uuid[], $2::text[]) AS w (book_id, key) JOIN ledger.order o USING (book_id, key) ORDER BY o.made_at

@@ -22,7 +22,7 @@ class AddAccount(Params):
     """A contract."""
 
     channel: Annotated[
-        str, Meta(pattern=r"^[a-z]{1,40}$", examples=["wechatpay"], extra={"says": "wechatpay or alipay."})
+        str, Meta(pattern=r"^[a-z][a-z0-9_]{0,39}$", examples=["wechatpay"], extra={"says": "a channel's code."})
     ]
     config: Annotated[
         dict[Annotated[str, Meta(min_length=1, max_length=40)], Setting],
@@ -72,7 +72,9 @@ async def add_channel_account(call: Call, body: AddAccount) -> Answer:
     funds = body.funds or ("platform" if may else "merchant")
     if funds == "platform" and not may:
         raise Forbidden("Only the platform's people say that a channel collects for the platform.", param="funds")
-    made = channel_accounts.new(who.env, who.book_id, body.channel, dict(body.config), name=body.name, funds=funds)
+    made = await channel_accounts.new(
+        who.env, who.book_id, body.channel, dict(body.config), name=body.name, funds=funds
+    )
     return await _change(call, made.command(), f"Add a contract with {body.channel}, {made.name!r}.")
 
 

@@ -8,11 +8,12 @@ from uuid import UUID
 import msgspec
 
 from guilder.channels import registry
-from guilder.channels.model import Channel, Info
+from guilder.channels.info import Info
+from guilder.channels.model import Channel
 from guilder.core import clock, ids
 from guilder.core.check import must
 from guilder.core.errors import Invalid, NotFound
-from guilder.platform import approval, context, jobs, trail
+from guilder.platform import approval, context, guard, jobs, trail
 from guilder.platform.approval import SEALED, Approval, Command
 from guilder.platform.db import Row, Tx
 from guilder.platform.environment import Env
@@ -35,6 +36,7 @@ class ChannelAccount:
     account_ref: str  # what the channel calls it: mchid, seller_id
     app_ref: str
     fee_bps: int = 0  # what the platform keeps of each charge, in hundredths of a percent
+    application: str = ""  # what the channel tells comes to every contract with the same account and application
 
     @property
     def info(self) -> Info:
@@ -61,14 +63,15 @@ class New:
         }  # fmt: skip
 
 
-def new(
+async def new(
     env: Env, book_id: UUID, channel: str, config: dict[str, str], *, name: str = "", funds: str = "platform"
 ) -> New:
-    """A contract from its configuration.  Raises Invalid if no adapter can be built from it."""
+    """A contract from its configuration.  Raises Invalid if no adapter can be built from it, or if it names an address inside our network."""
     try:
         registry.make(channel, config)
     except (ValueError, KeyError) as error:
         raise Invalid(f"This is no configuration of {channel}: {error}", param="config") from error
+    await _outside(env, config)
     id, secret = ids.new_id(), registry.secret_fields(channel)
     public = {k: v for k, v in config.items() if k not in secret}
     return New(
@@ -76,11 +79,24 @@ def new(
     )
 
 
+async def _outside(env: Env, config: dict[str, str]) -> None:
+    """Raise Invalid if a channel would lie where nothing of ours may go.  It is looked at again whenever it is called: see `platform.wire`."""
+    for name, value in config.items():
+        for url in (part.strip() for part in value.split(",")):
+            if not url.lower().startswith(("http://", "https://")):
+                continue
+            try:
+                target = guard.check_url(url, loopback=env.name == "test", inside=env.settings.channel_inside)
+            except guard.Refused as error:
+                raise Invalid(f"{name}: {error}", code="url_invalid", param="config") from None
+            await guard.check_host(target, param="config")
+
+
 async def add(
     env: Env, book_id: UUID, channel: str, config: dict[str, str], *, name: str = "", funds: str = "platform"
 ) -> UUID:
     """Store a contract.  Raises Invalid if the adapter cannot be built from `config`; ApprovalRequired if others have to agree: they are asked."""
-    made = new(env, book_id, channel, config, name=name, funds=funds)
+    made = await new(env, book_id, channel, config, name=name, funds=funds)
 
     async def work(tx: Tx) -> Approval | None:
         return await change(tx, book_id, made.command(), f"Add a contract with {channel}, {made.name!r}.")
@@ -181,6 +197,23 @@ async def all_enabled(env: Env) -> list[ChannelAccount]:
     return [a for a in accounts if a is not None]
 
 
+async def twins(env: Env, account: ChannelAccount, code: str) -> list[ChannelAccount]:
+    """Other contracts, enabled or not, with the same account and application at the channel, in the books of this code (`ids.book_code`).
+
+    What the channel tells to an application, each of them hears.
+    """
+
+    async def load() -> dict[str, list[UUID]]:
+        found: dict[str, list[UUID]] = {}
+        for row in await env.db.rows(Q.list_channel_accounts_of_channel, account.info.code):
+            found.setdefault(ids.book_code(row["book_id"]), []).append(row["id"])
+        return found
+
+    of_book = await env.cache.get(("channel_accounts_of", env.name, account.info.code), load)
+    others = [await get(env, id) for id in of_book.get(code, ()) if id != account.id]
+    return [o for o in others if o and (o.account_ref, o.application) == (account.account_ref, account.application)]
+
+
 def _open(env: Env, row: Row, fee_bps: int) -> ChannelAccount:
     config = msgspec.json.decode(env.keyring.open(row["sealed"], _about(row["id"])), type=dict[str, str])
     account_ref, app_ref = registry.refs(row["channel"], config)
@@ -193,6 +226,7 @@ def _open(env: Env, row: Row, fee_bps: int) -> ChannelAccount:
         account_ref,
         app_ref,
         fee_bps,
+        registry.application(row["channel"], config),
     )
 
 

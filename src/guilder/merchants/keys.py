@@ -24,9 +24,11 @@ _ALPHABET = string.ascii_letters + string.digits
 OVERLAP_S = 24 * 3600
 KINDS = {"sk": "secret", "pk": "publishable", "rk": "restricted"}
 SCOPES = (
-    "payments:read", "payments:write", "refunds:read", "refunds:write", "customers:read", "customers:write", "customers:erase",
+    "payments:read", "payments:write", "refunds:read", "refunds:write", "payouts:read", "payouts:write", "disputes:read", "disputes:write",
+    "customers:read", "customers:write", "customers:erase",
     "checkout:read", "checkout:write", "events:read", "webhooks:read", "webhooks:write", "ledger:read", "ledger:write",
     "payments:client",
+    "stores:read", "stores:write",
 )  # fmt: skip
 
 

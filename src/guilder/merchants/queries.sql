@@ -57,6 +57,9 @@ SELECT book_id, id, channel, name, funds, sealed, enabled FROM merchants.channel
 -- name: list_all_channel_accounts
 SELECT book_id, id, channel, name FROM merchants.channel_account WHERE enabled ORDER BY id
 
+-- name: list_channel_accounts_of_channel
+SELECT book_id, id FROM merchants.channel_account WHERE channel = $1 ORDER BY id
+
 -- name: find_customer_id
 SELECT id FROM merchants.customer WHERE book_id = $1 AND id = $2 AND deleted_at IS NULL
 
@@ -115,3 +118,75 @@ SELECT fee_bps FROM control.merchant WHERE id = $1 FOR NO KEY UPDATE
 
 -- name: set_fee
 UPDATE control.merchant SET fee_bps = $2 WHERE id = $1
+
+-- name: insert_store
+INSERT INTO merchants.store (book_id, id, code, name, currency, address, metadata, enabled, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (book_id, code) DO NOTHING RETURNING id
+
+-- name: update_store
+UPDATE merchants.store SET name = $3, address = $4, metadata = $5, enabled = $6 WHERE book_id = $1 AND id = $2
+
+-- name: find_store
+SELECT * FROM merchants.store WHERE book_id = $1 AND id = $2
+
+-- name: lock_store
+SELECT * FROM merchants.store WHERE book_id = $1 AND id = $2 FOR NO KEY UPDATE
+
+-- name: list_stores
+-- $2: older than this, $3: newer than this, $4 and $5: made within
+SELECT * FROM merchants.store
+ WHERE book_id = $1
+   AND id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND id > coalesce($3::uuid, '00000000-0000-0000-0000-000000000000')
+   AND ($4::timestamptz IS NULL OR created_at >= $4) AND ($5::timestamptz IS NULL OR created_at < $5)
+   AND ($7::text IS NULL OR code = $7)
+ ORDER BY id DESC
+ LIMIT $6
+
+-- name: insert_terminal
+INSERT INTO merchants.terminal (book_id, id, store_id, code, name, metadata, enabled, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (book_id, store_id, code) DO NOTHING RETURNING id
+
+-- name: update_terminal
+UPDATE merchants.terminal SET name = $3, metadata = $4, enabled = $5 WHERE book_id = $1 AND id = $2
+
+-- name: present_at_terminal
+UPDATE merchants.terminal SET presented_id = $3, presented_until = $4 WHERE book_id = $1 AND id = $2
+
+-- name: find_terminal
+SELECT * FROM merchants.terminal WHERE book_id = $1 AND id = $2
+
+-- name: lock_terminal
+SELECT * FROM merchants.terminal WHERE book_id = $1 AND id = $2 FOR NO KEY UPDATE
+
+-- name: list_terminals
+-- $2: older than this, $3: newer than this, $4 and $5: made within
+SELECT * FROM merchants.terminal
+ WHERE book_id = $1
+   AND id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND id > coalesce($3::uuid, '00000000-0000-0000-0000-000000000000')
+   AND ($4::timestamptz IS NULL OR created_at >= $4) AND ($5::timestamptz IS NULL OR created_at < $5)
+   AND ($7::uuid IS NULL OR store_id = $7)
+ ORDER BY id DESC
+ LIMIT $6
+
+-- name: insert_operator
+INSERT INTO merchants.operator (book_id, id, store_id, code, name, enabled, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (book_id, code) DO NOTHING RETURNING id
+
+-- name: update_operator
+UPDATE merchants.operator SET name = $3, store_id = $4, enabled = $5 WHERE book_id = $1 AND id = $2
+
+-- name: find_operator
+SELECT * FROM merchants.operator WHERE book_id = $1 AND id = $2
+
+-- name: lock_operator
+SELECT * FROM merchants.operator WHERE book_id = $1 AND id = $2 FOR NO KEY UPDATE
+
+-- name: list_operators
+-- $2: older than this, $3: newer than this, $4 and $5: made within
+SELECT * FROM merchants.operator
+ WHERE book_id = $1
+   AND id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND id > coalesce($3::uuid, '00000000-0000-0000-0000-000000000000')
+   AND ($4::timestamptz IS NULL OR created_at >= $4) AND ($5::timestamptz IS NULL OR created_at < $5)
+   AND ($7::uuid IS NULL OR store_id = $7)
+ ORDER BY id DESC
+ LIMIT $6

@@ -34,8 +34,57 @@ CREATE TABLE merchants.channel_account (
     UNIQUE (id)
 );
 
+-- Where a merchant sells: shops, the tills in them, and who stands there.  They are never deleted, for payments name them; what is not
+-- enabled takes no new ones.
+CREATE TABLE merchants.store (
+    book_id    uuid        NOT NULL,
+    id         uuid        NOT NULL,            -- 'sto_…'
+    code       text        NOT NULL,            -- the merchant's own number; channels that want a store's number are told it
+    name       text        NOT NULL,            -- payers read it
+    currency   text        NOT NULL,            -- of what is paid at its counter
+    address    text,                            -- JSON, as given
+    metadata   jsonb       NOT NULL DEFAULT '{}',
+    enabled    boolean     NOT NULL DEFAULT true,
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (book_id, id),
+    UNIQUE (book_id, code)
+);
+
+CREATE TABLE merchants.terminal (
+    book_id         uuid        NOT NULL,
+    id              uuid        NOT NULL,       -- 'ter_…'
+    store_id        uuid        NOT NULL,
+    code            text        NOT NULL,       -- the merchant's own number of the till, within its store
+    name            text        NOT NULL,
+    metadata        jsonb       NOT NULL DEFAULT '{}',
+    enabled         boolean     NOT NULL DEFAULT true,
+    created_at      timestamptz NOT NULL,
+    presented_id    uuid,                       -- the payment that whoever scans its code is shown; NULL: he says how much
+    presented_until timestamptz,
+    PRIMARY KEY (book_id, id),
+    UNIQUE (book_id, store_id, code),
+    FOREIGN KEY (book_id, store_id) REFERENCES merchants.store (book_id, id)
+);
+
+CREATE TABLE merchants.operator (
+    book_id    uuid        NOT NULL,
+    id         uuid        NOT NULL,            -- 'ope_…'
+    store_id   uuid,                            -- NULL: wherever he is needed
+    code       text        NOT NULL,            -- the merchant's own number of whoever stands at a till
+    name       text        NOT NULL,
+    enabled    boolean     NOT NULL DEFAULT true,
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (book_id, id),
+    UNIQUE (book_id, code),
+    FOREIGN KEY (book_id, store_id) REFERENCES merchants.store (book_id, id)
+);
+
 INSERT INTO platform.retention (name, reason) VALUES
-    ('merchants.customer', 'whom payments name; personal fields are blanked when it is deleted or erased');
+    ('merchants.customer', 'whom payments name; personal fields are blanked when it is deleted or erased'),
+    ('merchants.store', 'where payments were made'),
+    ('merchants.terminal', 'where payments were made'),
+    ('merchants.operator', 'who took payments');
 
 GRANT USAGE ON SCHEMA merchants TO guilder_app;
 GRANT SELECT, INSERT, UPDATE ON merchants.customer, merchants.channel_account TO guilder_app;
+GRANT SELECT, INSERT, UPDATE ON merchants.store, merchants.terminal, merchants.operator TO guilder_app;

@@ -224,4 +224,15 @@ SELECT v.book_id, 'evt' AS kind, v.id, 'an endpoint wants it, and there is no de
   JOIN notify.endpoint e ON e.book_id = v.book_id AND e.status = 'enabled' AND e.enabled_events && ARRAY['*', v.type]
                         AND e.changed_at < v.created_at - interval '1 minute'
   LEFT JOIN notify.delivery d ON d.book_id = v.book_id AND d.endpoint_id = e.id AND d.event_id = v.id
- WHERE d.event_id IS NULL AND v.created_at > now() - make_interval(days => coalesce(platform.kept_days('notify.delivery'), 36500) - 1)
+ WHERE d.event_id IS NULL AND v.created_at > (SELECT now() - make_interval(days => coalesce(platform.kept_days('notify.delivery'), 36500) - 1)) -- once for all
+
+-- name: story_tries
+-- Deliveries of what was said of these objects ($2), by the book's endpoints; NULL in `at`: no try is known.
+SELECT d.endpoint_id, d.event_id, d.state, d.run_at, d.created_at, v.type, e.url, t.at, t.took_ms, t.status, t.error, t.response
+  FROM platform.event v
+  JOIN notify.endpoint e ON e.book_id = v.book_id
+  JOIN notify.delivery d ON d.book_id = v.book_id AND d.endpoint_id = e.id AND d.event_id = v.id
+  LEFT JOIN notify.delivery_try t ON t.book_id = d.book_id AND t.endpoint_id = d.endpoint_id AND t.event_id = d.event_id
+ WHERE v.object_id = ANY ($2::uuid[]) AND v.book_id = ANY ($1::uuid[]) AND v.id > $3
+ ORDER BY coalesce(t.at, d.created_at), t.fence
+ LIMIT $4

@@ -25,7 +25,8 @@ from guilder.oversight.present import (
     comment,
     whole_case,
 )
-from guilder.platform import casework
+from guilder.payments import requery
+from guilder.platform import case, casework
 from guilder.platform.case import Verdict
 from guilder.platform.casework import File, Reach, Wanted
 from guilder.platform.db import Tx
@@ -80,12 +81,23 @@ class WaitForCase(Params):
     why: Text | UnsetType = UNSET
 
 
+class RequeryCase(Params):
+    """Nothing to say."""
+
+
 class ResolveCase(Params):
     """How it is to end."""
 
     resolver: Annotated[Word, Meta(description="One of the case's `ways`.")]
     why: Text
     amount: Annotated[Units | UnsetType, Meta(description="How much it was, where the evidence does not say.")] = UNSET
+    paid_by: Annotated[
+        Literal["platform", "merchant"] | UnsetType,
+        Meta(description="Who has paid it, for what was paid by another road."),
+    ] = UNSET
+    reference: Annotated[
+        Text | UnsetType, Meta(description="What shows that: the number of a transfer, an attachment.")
+    ] = UNSET
 
 
 @route("GET", "/v1/cases", scope="cases:read", query=ListCases, answer=Listing[CaseObject], tag="Cases", own=True)
@@ -171,10 +183,30 @@ async def wait_for_case(call: Call, body: WaitForCase) -> Answer:
     return await once(call, work)
 
 
+@route(
+    "POST",
+    "/v1/cases/{case:case}/requery",
+    scope="cases:write",
+    body=RequeryCase,
+    answer=CaseComment,
+    tag="Cases",
+    own=True,
+)
+async def requery_case(call: Call, body: RequeryCase) -> CaseComment:
+    """Ask the channel again, now, about the payment or refund that a case is about; the answer is recorded, and said to the case."""
+    env = call.principal.env
+    row = await casework.find(env.db, _reach(call), _id(call))
+    said = await requery.ask(env, case.dossier(row))
+    return comment(await env.db.transact(lambda tx: casework.comment(tx, _reach(call), _id(call), said)))
+
+
 @route("POST", "/v1/cases/{case:case}/resolve", scope="cases:write", body=ResolveCase, answer=CaseObject, tag="Cases", own=True)  # fmt: skip
 async def resolve_case(call: Call, body: ResolveCase) -> Answer:
     """End a case by one of its `ways`. The journal that it leaves, the decision and the case are one commit; nobody ends it twice."""
-    verdict = Verdict(body.resolver, body.why, None if body.amount is UNSET else body.amount)
+    said = Verdict(
+        body.resolver, body.why, None if body.amount is UNSET else body.amount, body.reference or "", body.paid_by or ""
+    )
+    verdict = await casework.ready(call.principal.env, _reach(call), _id(call), said)
 
     async def work(tx: Tx) -> CaseObject:
         return case_object(
@@ -195,5 +227,5 @@ def _id(call: Call) -> UUID | None:
 
 
 ROUTES = (
-    list_cases, retrieve_case, update_case, comment_case, attach_to_case, retrieve_case_attachment, wait_for_case, resolve_case,
+    list_cases, retrieve_case, update_case, comment_case, attach_to_case, retrieve_case_attachment, wait_for_case, requery_case, resolve_case,
 )  # fmt: skip

@@ -1,7 +1,8 @@
 """The calls of PaymentIntents."""
 
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -10,19 +11,24 @@ from msgspec import UNSET, UnsetType
 from guilder.core import clock, ids
 from guilder.core.errors import Forbidden, Invalid, NotFound, WrongState
 from guilder.core.page import turn
-from guilder.merchants import channel_accounts
+from guilder.merchants import channel_accounts, stores
+from guilder.merchants.channel_accounts import ChannelAccount
 from guilder.merchants.principal import Principal
 from guilder.payments import cancel as cancelling
+from guilder.payments import capture as capturing
 from guilder.payments import confirm as confirming
-from guilder.payments import life, methods, present, store, ways
+from guilder.payments import life, methods, pledges, present, routes, store, ways
 from guilder.payments.create import CREATE, NewIntent
 from guilder.payments.model import Changes, Intent
-from guilder.payments.params import (
-    Options,
-    PaymentMethodData,
-    Shipping,
-    TypeName,
-    not_here,
+from guilder.payments.params import Options
+from guilder.payments.params_intents import (
+    CancelIntent,
+    CaptureIntent,
+    ConfirmIntent,
+    CreateIntent,
+    ListIntents,
+    RetrieveIntent,
+    UpdateIntent,
 )
 from guilder.payments.present import Face, PaymentIntent
 from guilder.payments.states import OPEN_ATTEMPT, IntentStatus
@@ -34,16 +40,7 @@ from guilder.platform.sql import load, walked
 from guilder.platform.web import (
     Answer,
     Call,
-    Currency,
     Listing,
-    ListParams,
-    Metadata,
-    Params,
-    Refusals,
-    Text,
-    Units,
-    Url,
-    id_of,
     listing,
     merge_metadata,
     route,
@@ -51,117 +48,6 @@ from guilder.platform.web import (
 from guilder.platform.web.cursor import cursor
 
 Q = load(__package__)
-TypeNames = Annotated[list[TypeName], msgspec.Meta(min_length=1, max_length=10)]
-Amount = Annotated[Units, msgspec.Meta(description="In the currency's smallest unit: 1250 is 12.50 yuan.")]
-
-
-class AutomaticMethods(Params):
-    """Offer every way that the merchant has."""
-
-    enabled: bool
-    allow_redirects: Literal["always"] | UnsetType = UNSET  # alipay goes by redirect unless its options say client=qr
-
-
-class CreateIntent(Params):
-    """What is to be paid."""
-
-    amount: Amount
-    currency: Currency
-    allowed_payment_method_types: TypeNames | UnsetType = UNSET
-    automatic_payment_methods: AutomaticMethods | UnsetType = UNSET
-    capture_method: Literal["automatic", "automatic_async", "manual"] | UnsetType = UNSET
-    confirm: bool | UnsetType = UNSET
-    confirmation_method: Literal["automatic"] | UnsetType = UNSET
-    customer: Annotated[str, id_of("cus")] | UnsetType = UNSET
-    description: Annotated[str, msgspec.Meta(max_length=1000)] | UnsetType | None = UNSET
-    metadata: Metadata | UnsetType | None = UNSET
-    payment_method: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | UnsetType = UNSET
-    payment_method_data: PaymentMethodData | UnsetType = UNSET
-    payment_method_options: Options | UnsetType = UNSET
-    payment_method_types: TypeNames | UnsetType = UNSET
-    receipt_email: Annotated[str, msgspec.Meta(max_length=512)] | UnsetType | None = UNSET
-    return_url: Url | UnsetType = UNSET
-    shipping: Shipping | UnsetType | None = UNSET
-    statement_descriptor: Annotated[str, msgspec.Meta(max_length=22)] | UnsetType | None = UNSET
-    statement_descriptor_suffix: Annotated[str, msgspec.Meta(max_length=22)] | UnsetType | None = UNSET
-    REFUSED: ClassVar[Refusals] = not_here(
-        "amount_details", "application_fee_amount", "confirmation_token", "customer_account",
-        "error_on_requires_action", "excluded_payment_method_types", "hooks", "mandate", "mandate_data", "off_session",
-        "on_behalf_of", "payment_details", "payment_method_configuration", "radar_options", "setup_future_usage",
-        "transfer_data", "transfer_group", "use_stripe_sdk",
-    )  # fmt: skip
-
-
-class UpdateIntent(Params):
-    """What may change before it is paid."""
-
-    allowed_payment_method_types: TypeNames | UnsetType = UNSET
-    amount: Amount | UnsetType = UNSET
-    capture_method: Literal["automatic", "automatic_async", "manual"] | UnsetType = UNSET
-    currency: Currency | UnsetType = UNSET
-    customer: Annotated[str, id_of("cus")] | UnsetType = UNSET
-    description: Annotated[str, msgspec.Meta(max_length=1000)] | UnsetType | None = UNSET
-    metadata: Metadata | UnsetType | None = UNSET
-    payment_method: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | UnsetType = UNSET
-    payment_method_data: PaymentMethodData | UnsetType = UNSET
-    payment_method_options: Options | UnsetType = UNSET
-    payment_method_types: TypeNames | UnsetType = UNSET
-    receipt_email: Annotated[str, msgspec.Meta(max_length=512)] | UnsetType | None = UNSET
-    shipping: Shipping | UnsetType | None = UNSET
-    statement_descriptor: Annotated[str, msgspec.Meta(max_length=22)] | UnsetType | None = UNSET
-    statement_descriptor_suffix: Annotated[str, msgspec.Meta(max_length=22)] | UnsetType | None = UNSET
-    REFUSED: ClassVar[Refusals] = not_here(
-        "amount_details", "application_fee_amount", "customer_account",
-        "excluded_payment_method_types", "hooks", "payment_details", "payment_method_configuration", "setup_future_usage",
-        "transfer_data", "transfer_group",
-    )  # fmt: skip
-
-
-class ConfirmIntent(Params):
-    """How the payer pays."""
-
-    capture_method: Literal["automatic", "automatic_async", "manual"] | UnsetType = UNSET
-    payment_method: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | UnsetType = UNSET
-    payment_method_data: PaymentMethodData | UnsetType = UNSET
-    payment_method_options: Options | UnsetType = UNSET
-    receipt_email: Annotated[str, msgspec.Meta(max_length=512)] | UnsetType | None = UNSET
-    return_url: Url | UnsetType = UNSET
-    shipping: Shipping | UnsetType | None = UNSET
-    REFUSED: ClassVar[Refusals] = not_here(
-        "allowed_payment_method_types", "amount_details", "amount_to_confirm", "confirmation_token", "error_on_requires_action",
-        "excluded_payment_method_types", "hooks", "mandate", "mandate_data", "off_session", "payment_details", "radar_options",
-        "setup_future_usage", "use_stripe_sdk",
-    )  # fmt: skip
-
-
-class CaptureIntent(Params):
-    """No way that this release knows is captured later."""
-
-    amount_to_capture: Amount | UnsetType = UNSET
-    metadata: Metadata | UnsetType | None = UNSET
-    REFUSED: ClassVar[Refusals] = not_here(
-        "amount_details", "application_fee_amount", "final_capture", "hooks", "payment_details", "statement_descriptor",
-        "statement_descriptor_suffix", "transfer_data",
-    )  # fmt: skip
-
-
-class CancelIntent(Params):
-    """Why it ends."""
-
-    cancellation_reason: Literal["duplicate", "fraudulent", "requested_by_customer", "abandoned"] | UnsetType = UNSET
-
-
-class RetrieveIntent(Params):
-    """A publishable key shows the client secret."""
-
-    client_secret: Text | UnsetType = UNSET
-
-
-class ListIntents(ListParams):
-    """Newest first."""
-
-    customer: Annotated[str, id_of("cus")] | UnsetType = UNSET
-    REFUSED: ClassVar[Refusals] = not_here("customer_account")
 
 
 @route("POST", "/v1/payment_intents", scope="payments:write", body=CreateIntent, answer=PaymentIntent, tag="Payments")
@@ -198,30 +84,49 @@ async def create_payment_intent(call: Call, body: CreateIntent) -> Answer:
 
 async def _new_intent(who: Principal, body: CreateIntent, root_id: UUID) -> Intent:
     accounts = await channel_accounts.of_merchant(who.env, who.book_id)
-    offered = {a.info.code for a in accounts}
-    types = _types(body) or [t for t in ways.TYPES if ways.CHANNEL[t] in offered]
     currency = body.currency.upper()
+    types = _types(body) or ways.offered(accounts)
     for type in types:
-        ways.choose(type, accounts, currency, {})
+        _must_be_offered(type, accounts, currency)
     if not types:
         raise Invalid(
             "This merchant has no channel account yet: no way to pay can be offered.", code="payment_method_unactivated"
         )
     if body.capture_method == "manual":
-        raise ways.manual_capture(types)
+        ways.must_hold(types, accounts)
     if body.customer is not UNSET:
         await methods.must_have_customer(who, body.customer)
     extra: dict[str, Any] = {}
-    for name in ("receipt_email", "shipping", "statement_descriptor", "statement_descriptor_suffix", "payment_method_options",
+    for name in ("receipt_email", "shipping", "statement_descriptor", "statement_descriptor_suffix",
                  "automatic_payment_methods", "allowed_payment_method_types", "capture_method"):  # fmt: skip
         if (value := getattr(body, name)) not in (UNSET, None):
             extra[name] = msgspec.to_builtins(value)
+    _take_options(extra, body.payment_method_options)
+    place = await stores.place(
+        who.env.db, who.book_id, body.store or None, body.terminal or None, body.operator or None
+    )
     return Intent(
         who.book_id, ids.new_id(), 0, IntentStatus.REQUIRES_PAYMENT_METHOD, body.amount, currency,
         ids.read("cus", body.customer) if body.customer is not UNSET else None, None, None, types, None, None,
         body.description or None, merge_metadata({}, body.metadata), extra, None, None, None, None, None, None,
-        who.late_success, root_id, who.business_line, clock.now(),
+        who.late_success, root_id, who.business_line, clock.now(), "api", None, *(place.ids if place else ()),
     )  # fmt: skip
+
+
+def _must_be_offered(type: str, accounts: Sequence[ChannelAccount], currency: str) -> None:
+    """Raises Invalid unless this merchant has a channel account that collects by this type in this currency."""
+    ways.fitting(type, accounts, currency, {}, asked=False)
+
+
+def _take_options(extra: dict[str, Any], said: Options | UnsetType) -> None:
+    """Keep what was said of ways to pay; what of it is the payer's stays apart, and is never shown."""
+    if said is UNSET:
+        return
+    shown, private = ways.apart(msgspec.to_builtins(said))
+    extra["payment_method_options"] = shown
+    extra.pop("given", None)
+    if private:
+        extra["given"] = private
 
 
 def _types(body: CreateIntent | UpdateIntent) -> list[str] | None:
@@ -241,12 +146,18 @@ async def _wish(
     who: Principal, intent_id: UUID, chosen: "methods.Chosen", return_url: str | UnsetType, by: Any, *, new: Intent | None = None,
     changed: dict[str, Any] | None = None,
 ) -> confirming.Begin:  # fmt: skip
-    accounts = await channel_accounts.of_merchant(who.env, who.book_id)
-    said = (changed or {}).get("payment_method_options")
+    router = await routes.router(who.env, who.book_id)
+    now_said = {} if changed is None else changed
+    billing = chosen.new.billing if chosen.new is not None else {}
+    payer = routes.Payer(country=(billing.get("address") or {}).get("country") or "")
 
-    def choose(intent: Intent) -> ways.Way:
-        options = intent.extra.get("payment_method_options", {}) if said is None else said
-        return ways.choose(chosen.type, accounts, intent.currency, options)
+    def choose(intent: Intent, tried: routes.Tried) -> routes.Choice:
+        seen = intent
+        if now_said:
+            seen = intent.copy()
+            seen.extra.update(now_said)
+        options = ways.together(seen.extra.get("payment_method_options", {}), seen.extra.get("given", {}))
+        return router.choose(seen, chosen.type, options, payer=payer, tried=tried)
 
     expiry = clock.now() + timedelta(seconds=who.env.settings.payment_expiry_s)
     return confirming.Begin(
@@ -277,13 +188,12 @@ async def confirm_payment_intent(call: Call, body: ConfirmIntent) -> Answer:
                 code="payment_intent_unexpected_state", param="payment_method",
             )  # fmt: skip
         chosen = await methods.stored(who, intent.method_id)
-    if body.capture_method == "manual":
-        raise ways.manual_capture([chosen.type])
     changed = {
         name: msgspec.to_builtins(value)
-        for name in ("receipt_email", "shipping", "payment_method_options", "capture_method")
+        for name in ("receipt_email", "shipping", "capture_method")
         if (value := getattr(body, name)) is not UNSET
     }
+    _take_options(changed, body.payment_method_options)
     wish = await _wish(who, _id(call.path["intent"]), chosen, body.return_url, by, changed=changed)
     return answer(await confirming.confirm(who.env, key, wish))
 
@@ -316,14 +226,12 @@ async def cancel_payment_intent(call: Call, body: CancelIntent) -> Answer:
     tag="Payments",
 )
 async def capture_payment_intent(call: Call, body: CaptureIntent) -> Answer:
-    """Capture what was authorised.  No way of this release authorises without collecting, so this answers with the reason."""
+    """Collect what is held, once: all of it, or less, and then the rest is let go."""
+    by, key = context.current(), key_of(call)
     who: Principal = call.principal
-    intent = await _find(who, call.path["intent"])
-    raise WrongState(
-        f"This PaymentIntent could not be captured because it has a status of {intent.status.value}. Only a PaymentIntent with a status of "
-        "requires_capture may be captured, and wechat_pay and alipay collect at once.",
-        details={"payment_intent": present.intent(Face(who.env), intent)},
-    )
+    units = None if body.amount_to_capture is UNSET else body.amount_to_capture
+    wish = capturing.Capture(who.book_id, _id(call.path["intent"]), units, body.metadata or {}, by, Face(who.env))
+    return answer(await capturing.capture(who.env, key, wish))
 
 
 @route(
@@ -354,7 +262,9 @@ async def update_payment_intent(call: Call, body: UpdateIntent) -> Answer:
             changes.new_methods[chosen.new.key] = chosen.new
         life.move_intent(life.Scene(changes, Face(who.env), clock.now(), "api"), intent, _apply(intent, body, chosen))
         for type in intent.types:
-            ways.choose(type, accounts, intent.currency, {})
+            _must_be_offered(type, accounts, intent.currency)
+        if intent.extra.get("capture_method") == "manual":
+            ways.must_hold(intent.types, accounts)
         await store.save(tx, changes)
         return present.intent(Face(who.env), intent)
 
@@ -384,9 +294,13 @@ def _apply(intent: Intent, body: UpdateIntent, chosen: "methods.Chosen | None") 
         "payment_method_types",
         "allowed_payment_method_types",
     )
-    if body.capture_method == "manual":
-        raise ways.manual_capture(intent.types)
     touched = [name for name in fixed if getattr(body, name) is not UNSET]
+    of_trade = [name for name in ("amount", "currency", "customer") if getattr(body, name) is not UNSET]
+    if of_trade and intent.origin == pledges.ORIGIN:
+        raise WrongState(
+            f"This PaymentIntent is a trade's, and its {of_trade[0]} with it: cancel it, and make another one of the trade.",
+            param=of_trade[0],
+        )
     if touched and intent.status not in (IntentStatus.REQUIRES_PAYMENT_METHOD, IntentStatus.REQUIRES_CONFIRMATION):
         raise WrongState(
             f"This PaymentIntent's {touched[0]} could not be updated because it has a status of {intent.status.value}.",
@@ -407,7 +321,6 @@ def _apply(intent: Intent, body: UpdateIntent, chosen: "methods.Chosen | None") 
         "shipping",
         "statement_descriptor",
         "statement_descriptor_suffix",
-        "payment_method_options",
         "allowed_payment_method_types",
         "capture_method",
     ):
@@ -416,6 +329,7 @@ def _apply(intent: Intent, body: UpdateIntent, chosen: "methods.Chosen | None") 
             intent.extra.pop(name, None)
         elif value is not UNSET:
             intent.extra[name] = msgspec.to_builtins(value)
+    _take_options(intent.extra, body.payment_method_options)
     if chosen is not None:
         if chosen.type not in intent.types:
             raise Invalid(
@@ -467,6 +381,8 @@ async def list_payment_intents(call: Call, query: ListIntents) -> Listing[Paymen
     rows = await who.env.db.rows(
         walked(Q.list_intents, page.ascending), who.book_id, *cursor(page, "pi"), page.limit + 1,
         ids.read("cus", query.customer) if query.customer is not UNSET else None,
+        ids.read("sto", query.store) if query.store is not UNSET else None,
+        ids.read("ter", query.terminal) if query.terminal is not UNSET else None,
     )  # fmt: skip
     face = Face(who.env)
     return listing(call, turn(page, [store.intent_of(r) for r in rows]), lambda i: present.intent(face, i))

@@ -11,7 +11,7 @@ from guilder.core import ids
 from guilder.core.errors import Invalid, NotFound
 from guilder.core.page import turn
 from guilder.merchants.principal import Principal
-from guilder.payments import present, store
+from guilder.payments import present, rescue, store
 from guilder.payments import refund as refunding
 from guilder.payments.model import Charge, Intent
 from guilder.payments.params import not_here
@@ -59,6 +59,18 @@ class UpdateRefund(Params):
     """Only metadata changes."""
 
     metadata: Metadata | UnsetType | None = UNSET
+
+
+class RescueRefund(Params):
+    """Where it goes instead. Told to the channel, sealed, and kept nowhere."""
+
+    type: Annotated[
+        Literal["payer", "merchant"],
+        msgspec.Meta(description="Whose bank account: `merchant` is the one that the channel knows."),
+    ]
+    bank: Annotated[str, msgspec.Meta(max_length=40)] | UnsetType = UNSET
+    account: Annotated[str, msgspec.Meta(max_length=64)] | UnsetType = UNSET
+    name: Annotated[str, msgspec.Meta(max_length=64)] | UnsetType = UNSET
 
 
 class Retrieve(Params):
@@ -125,6 +137,24 @@ async def update_refund(call: Call, body: UpdateRefund) -> Answer:
         return present.refund(Face(who.env), refund)
 
     return await once(call, work)
+
+
+@route(
+    "POST",
+    "/v1/refunds/{refund:re}/rescue",
+    scope="refunds:write",
+    body=RescueRefund,
+    answer=RefundObject,
+    tag="Refunds",
+)
+async def rescue_refund(call: Call, body: RescueRefund) -> RefundObject:
+    """Send a refund that has failed to a bank account instead, where the channel can do that."""
+    who: Principal = call.principal
+    if body.type == "payer" and not (body.bank and body.account and body.name):
+        raise Invalid("The payer's account takes bank, account and name.", param="account")
+    to = {"type": body.type} | {n: v for n in ("bank", "account", "name") if (v := getattr(body, n)) is not UNSET}
+    refund = await rescue.rescue(who.env, who.book_id, ids.read("re", call.path["refund"]), to)
+    return present.refund(Face(who.env), refund)
 
 
 @route("GET", "/v1/refunds/{refund:re}", scope="refunds:read", query=Retrieve, answer=RefundObject, tag="Refunds")
@@ -208,5 +238,5 @@ def _no_refund(shown: str) -> NotFound:
     return NotFound(f"No such refund: '{shown}'", param="refund")
 
 
-ROUTES = (create_refund, list_refunds, retrieve_refund, update_refund, list_charges, retrieve_charge)
+ROUTES = (create_refund, rescue_refund, list_refunds, retrieve_refund, update_refund, list_charges, retrieve_charge)
 RESOURCES = (Resource("ch", ChargeObject, load_charges), Resource("pi", PaymentIntent, load_intents))

@@ -24,16 +24,21 @@ def _reached(table: Table, state: str) -> set[str]:
 
 _TABLES: dict[str, Table] = {"intent": INTENT_NEXT, "attempt": ATTEMPT_NEXT, "refund": REFUND_NEXT}
 _MOVES = {
-    f"{kind} {was} {became} {stands}": True
+    f"{kind} {stands}": [
+        f"{was} to {became}"
+        for was, following in {"nothing": frozenset(table), **table}.items()
+        for became in sorted(following)
+        if stands in _reached(table, became)
+    ]
     for kind, table in _TABLES.items()
-    for was, following in {"nothing": frozenset(table), **table}.items()
-    for became in following
-    for stands in _reached(table, became)
+    for stands in table
 }
 
 AUDITS = (
     Audit("G3 what was paid is booked", Q.touched_attempts, Q.audit_paid),
     Audit("G3 what went back is booked", Q.touched_refunds, Q.audit_given_back),
+    Audit("G3 what lies aside is booked", Q.touched_asides, Q.audit_asides),
+    Audit("G3 what lay aside went where it says", Q.touched_asides, Q.audit_aside_ends),
     Audit("G3 what is booked is so", Q.posted_journals, Q.audit_booked),
     Audit("G3 fees are ordered or posted", Q.touched_charges, Q.audit_fees, (ids.PLATFORM,)),
     Audit("G5 one charge if and only if it succeeded", Q.touched_payments, Q.audit_charges),

@@ -4,12 +4,14 @@
 
 Size, then signature (with that channel account's key), then meaning: our key, the account, the amount, the currency.  It is acknowledged
 when it is stored and not before.  What is authentic and contradicts us, or names nothing of ours, becomes a case and credits nothing.
+Where several channel accounts are of one application at the channel, each hears what is told to it: what another of them was asked for
+is acknowledged, and that one books it.
 Told fifty times, it counts once.
 """
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -25,8 +27,8 @@ from guilder.merchants import channel_accounts
 from guilder.merchants.channel_accounts import ChannelAccount
 from guilder.payments import asking
 from guilder.payments.present import Face
-from guilder.payments.record import RECORD, RECORD_REFUND, Heard, HeardRefund, Recorded
-from guilder.platform import case, context, telemetry, wire
+from guilder.payments.record import ELSEWHERE, RECORD, RECORD_REFUND, Heard, HeardRefund, Recorded
+from guilder.platform import case, context, journal_safe, telemetry
 from guilder.platform.case import Case
 from guilder.platform.db import CommitUnknown, DatabaseError
 from guilder.platform.environment import Env
@@ -36,8 +38,16 @@ from guilder.platform.wire import About
 
 Q = load(__package__)
 log = logging.getLogger("guilder.callbacks")
+Door = Callable[[Env, ChannelAccount, Notice], Awaitable[Recorded]]
+_doors: dict[Subject, Door] = {}
 MAX_BODY = 256 * 1024
 PATIENCE_S = 10.0
+
+
+def register(doors: Mapping[Subject, Door]) -> None:
+    """Who hears of what is no payment and no refund.  Called once, by the composition root."""
+    _doors.clear()
+    _doors.update(doors)
 
 
 def routes(envs: Mapping[str, Env]) -> list[Route]:
@@ -103,9 +113,15 @@ async def hear(rt: Env, account: ChannelAccount, inbound: Inbound) -> HttpReply:
         telemetry.CALLBACKS.labels(channel, "not_stored").inc()
         log.exception("a callback of %s was not stored, and will come again", channel)
         return account.channel.ack(stored=False)
-    telemetry.CALLBACKS.labels(channel, "case" if stored.case or not stored.found else "stored").inc()
+    telemetry.CALLBACKS.labels(channel, _became(stored)).inc()
     reach("ntf.before_ack", _named(notice))
     return account.channel.ack(stored=True)
+
+
+def _became(stored: Recorded) -> str:
+    if stored is ELSEWHERE:
+        return "another_account"
+    return "case" if stored.case or not stored.found else "stored"
 
 
 def _named(notice: Notice) -> UUID | None:
@@ -118,12 +134,12 @@ async def _verify(rt: Env, account: ChannelAccount, inbound: Inbound) -> Notice:
         return account.channel.notice(inbound)
     except NeedsTrust:
         about = About(account.book_id, account.id, account.info.code, "trust")
-        if not await rt.wire.carry_out(account.channel.refresh_trust(), about):
-            raise BadSignature("signed with a key that the channel does not hand out") from None
+        # Nothing happens in between: it is this notice's key that is asked for.  Whatever comes of it, another's asking may have brought it.
+        await rt.wire.carry_out(account.channel.refresh_trust(), about)
         try:
             return account.channel.notice(inbound)
         except NeedsTrust:
-            raise BadSignature("signed with a key that the channel does not know") from None
+            raise BadSignature("signed with a key that the channel does not hand out, or does not know") from None
 
 
 async def _store(rt: Env, account: ChannelAccount, inbound: Inbound, notice: Notice) -> Recorded:
@@ -132,7 +148,11 @@ async def _store(rt: Env, account: ChannelAccount, inbound: Inbound, notice: Not
     about = named[0] if named else None
     journal = About(account.book_id, account.id, account.info.code, "callback", about)
     recorded = Recorded(False)
-    if named is not None and named[1] == ids.book_code(account.book_id):
+    if (door := _doors.get(notice.subject)) is not None:
+        recorded = await door(rt, account, notice)
+    elif await _anothers(rt, account, notice):
+        recorded = ELSEWHERE
+    elif named is not None and named[1] == ids.book_code(account.book_id):
         by, contract, face = context.current(), asking.contract_of(account), Face(rt)
         if notice.subject is Subject.PAYMENT:
             heard = Heard(account.book_id, named[0], notice.outcome, contract, "callback", by, face)
@@ -147,8 +167,19 @@ async def _store(rt: Env, account: ChannelAccount, inbound: Inbound, notice: Not
         what = f"{account.info.code} says {notice.outcome.state.value} of {notice.outcome.key}, which is none of ours"
         await _note(rt, account, inbound, "unknown_callback", what, subject=notice.outcome.key or notice.event_id)
         return recorded
-    rt.wire.hear(journal, inbound.headers, inbound.body, "case" if recorded.case else "stored")
+    if recorded is ELSEWHERE:
+        journal = About(account.book_id, account.id, account.info.code, "callback")  # it may be of another merchant's
+    rt.wire.hear(journal, inbound.headers, inbound.body, _became(recorded))
     return recorded
+
+
+async def _anothers(rt: Env, account: ChannelAccount, notice: Notice) -> bool:
+    """Whether it speaks of a payment or refund that another channel account of the same application was asked for."""
+    named = ids.split_key(notice.outcome.key or notice.payment_key or "")
+    twins = [] if named is None else await channel_accounts.twins(rt, account, named[1])
+    if named is None or not twins:
+        return False
+    return bool(await rt.db.value(Q.find_of_accounts, [t.id for t in twins], [t.book_id for t in twins], named[0]))
 
 
 async def _hurry(rt: Env, account: ChannelAccount, notice: Notice) -> bool:
@@ -167,7 +198,7 @@ async def _note(
     rt.wire.hear(About(account.id, account.id, account.info.code, "callback"), inbound.headers, inbound.body, kind)
     evidence: dict[str, Any] = {
         "channel_account": ids.show("ca", account.id),
-        "body": wire.without_persons(inbound.body)[:2000].decode("utf-8", "replace"),
+        "body": journal_safe.without_persons(inbound.body)[:2000].decode("utf-8", "replace"),
     }
     await case.open_one(rt.db, Case(account.id, kind, subject or summary[:200], summary, evidence, fact=summary))
 

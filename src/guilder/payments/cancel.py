@@ -13,7 +13,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from guilder.core import clock, ids
-from guilder.core.errors import GuilderError, InFlight, NotFound, WrongState
+from guilder.core.errors import GuilderError, NotFound, WrongState
 from guilder.payments import asking, life, present, store
 from guilder.payments.life import Scene
 from guilder.payments.model import Attempt, BookKey, Changes, Intent
@@ -62,26 +62,19 @@ class Expire:
 
 async def begin_many(tx: Tx, asked: list[Asked[Cancel]]) -> Sequence[Closing | Reply | GuilderError]:
     """Phase 1 for a batch."""
-    found = await idempotency.look_many(tx, [a.key for a in asked])
-    taken = await idempotency.take_over(tx, [a.key for a, f in zip(asked, found, strict=True) if isinstance(f, Resume)])
+    found = await idempotency.begin_many(tx, [a.key for a in asked])
     intents = await store.lock(tx, [(a.item.book_id, a.item.intent_id) for a in asked])
     attempts = await store.attempts(tx, intents)
     changes, claims, at = Changes(), Claims(), clock.now()
     resumed: list[tuple[Key, Reply]] = []
-    seen: dict[tuple[UUID, str], bytes] = {}
     acts: list[Act] = []
     results: list[Closing | Reply | GuilderError] = []
     for a, f in zip(asked, found, strict=True):
-        mine = isinstance(f, Resume) and (a.key.book_id, a.key.key) in taken
-        if not (isinstance(f, Fresh) or mine):
-            results.append(InFlight() if isinstance(f, Resume) else f)
+        mine = isinstance(f, Resume)
+        heard = claims.twin(a.key) if isinstance(f, Fresh) else None if mine else f
+        if heard is not None:
+            results.append(heard)
             continue
-        if a.key.key is not None:
-            earlier = seen.get((a.key.book_id, a.key.key))
-            if earlier is not None:
-                results.append(InFlight() if earlier == a.key.fingerprint else idempotency.KeyReused())
-                continue
-            seen[a.key.book_id, a.key.key] = a.key.fingerprint
         changes.by = a.item.by
         scene = Scene(changes, a.item.face, at, "api")
         intent = intents.get((a.item.book_id, a.item.intent_id))

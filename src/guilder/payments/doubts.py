@@ -11,8 +11,9 @@ from guilder.platform.case import Case
 
 # It is this attempt's money, and not what we asked for.
 PAID_OTHERWISE = ("amount_mismatch", "currency_mismatch", "amount_missing")
+UNMATCHED = "unmatched_line"  # a statement lists a payment that is none of ours
 # Said of something that succeeded, these are money that stands in no book until a person has it booked.
-MOVED = frozenset({*PAID_OTHERWISE, "second_channel_ref", "refund_end_changed"})
+MOVED = frozenset({*PAID_OTHERWISE, "second_channel_ref", "refund_end_changed", "payout_end_changed", UNMATCHED})
 BOOK_SUSPENSE = "book_suspense"
 PROPOSAL = {
     "resolver": BOOK_SUSPENSE,
@@ -36,7 +37,7 @@ def case_of(about: Attempt | Refund, outcome: Outcome, kind: str, summary: str, 
         "payment" if isinstance(about, Attempt) else "refund", ids.show("ca", about.channel_account_id),
         said.asset if said else about.currency, said.units if said else None,
     )  # fmt: skip
-    moved = outcome.state is State.SUCCEEDED and kind in MOVED
+    moved = kind == "reversed_after_success" or (outcome.state is State.SUCCEEDED and kind in MOVED)
     fact = f"{outcome.state.value} {said} {outcome.channel_ref}"
     found = evidence(outcome, door) | msgspec.to_builtins(money)
     subject = ids.mint_key(about.id, about.book_id)

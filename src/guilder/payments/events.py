@@ -14,6 +14,7 @@ from guilder.platform.persons import take_out
 CATALOGUE: dict[str, str] = {
     "payment_intent.created": "A payment was made.",
     "payment_intent.requires_action": "The payer is to scan or to be sent on.",
+    "payment_intent.amount_capturable_updated": "The payer's money is held; capture it, or cancel.",
     "payment_intent.processing": "The channel has not said what became of it; Guilder keeps asking.",
     "payment_intent.succeeded": "The payer has paid, and the money is in the book.",
     "payment_intent.payment_failed": "A try failed; another way may be chosen.",

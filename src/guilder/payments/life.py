@@ -18,18 +18,19 @@ from uuid import UUID
 
 import msgspec
 
-from guilder.channels.model import Info, Outcome, Problem, QrCode, Redirect, Retry, State
+from guilder.channels.info import Info
+from guilder.channels.model import Outcome, Problem, Retry, State
 from guilder.core import ids
+from guilder.core.amount import Amount
 from guilder.core.check import must
 from guilder.ledger import Account, Journal, Transfer, payable, receivable, surplus
-from guilder.payments import doubts, events, fees
+from guilder.payments import doubts, events, fees, pledges, steps
 from guilder.payments.model import Attempt, Changes, Charge, Intent, Move, Refund
 from guilder.payments.present import Face
 from guilder.payments.states import (
     ATTEMPT_NEXT,
     INTENT_NEXT,
     OPEN_ATTEMPT,
-    OPEN_REFUND,
     REFUND_NEXT,
     AttemptState,
     IntentStatus,
@@ -76,11 +77,29 @@ def contradiction(attempt: Attempt | Refund, outcome: Outcome, contract: Contrac
         return "account_mismatch", f"the channel names application {outcome.app_ref}, not {contract.app_ref}"
     if outcome.amount is not None and outcome.amount.asset != attempt.currency:
         return "currency_mismatch", f"the channel says {outcome.amount}, we asked for {attempt.money}"
-    if outcome.amount is not None and outcome.amount.units != attempt.amount:
-        return "amount_mismatch", f"the channel says {outcome.amount}, we asked for {attempt.money}"
+    if (
+        outcome.state is State.SUCCEEDED
+        and isinstance(attempt, Attempt)
+        and attempt.came is not None
+        and not attempt.paid_at
+    ):
+        aside = Amount(attempt.came, attempt.currency)
+        return "amount_mismatch", f"the channel says {outcome.amount}, and {aside} lies aside for it"
+    if outcome.amount is not None and outcome.amount.units not in _told(attempt, outcome):
+        return (
+            "amount_mismatch",
+            f"the channel says {outcome.amount}, we asked for {Amount(attempt.due, attempt.currency)}",
+        )
     if outcome.state is State.SUCCEEDED and outcome.amount is None:
         return "amount_missing", "the channel says paid, and not how much"
     return None
+
+
+def _told(about: Attempt | Refund, outcome: Outcome) -> tuple[int, ...]:
+    """The amounts that an answer may name: what is collected; before it is, what the order is for too."""
+    if outcome.state is not State.SUCCEEDED:
+        return (about.due, about.amount)
+    return (about.moved if isinstance(about, Attempt) and about.paid_at is not None else about.due,)
 
 
 def hear_payment(scene: Scene, intent: Intent, attempt: Attempt, outcome: Outcome, contract: Contract) -> Case | None:
@@ -91,15 +110,22 @@ def hear_payment(scene: Scene, intent: Intent, attempt: Attempt, outcome: Outcom
             if outcome.state is State.SUCCEEDED and found[0] in doubts.PAID_OTHERWISE:
                 _hold_back(scene, intent, attempt)
             return doubt(scene, attempt, outcome, *found)
+    if outcome.memo is not None and outcome.memo != attempt.memo:
+        attempt.memo = outcome.memo
+        scene.changes.attempts[attempt.key] = attempt
     match outcome.state:
+        case State.AUTHORISED:
+            return _held(scene, intent, attempt, outcome, contract)
         case State.SUCCEEDED:
             return _paid(scene, intent, attempt, outcome, contract)
         case State.FAILED if _not_sent_again(attempt, outcome):
             _unknown(scene, intent, attempt, contract)
+        case State.FAILED if scene.door == "capture" and attempt.state is A.AUTHORISED:
+            _not_captured(scene, intent, attempt, outcome, contract)
         case State.FAILED:
             _failed(scene, intent, attempt, outcome)
         case State.CLOSED:
-            _closed(scene, intent, attempt)
+            return _closed(scene, intent, attempt, outcome)
         case State.PENDING:
             _pending(scene, intent, attempt, outcome, contract)
         case State.UNKNOWN | State.NOT_FOUND:
@@ -127,10 +153,30 @@ def doubt(scene: Scene, about: Attempt | Refund, outcome: Outcome, kind: str, su
     """Note a case, and ask again later: nothing else changes."""
     case = doubts.case_of(about, outcome, kind, summary, scene.door)
     scene.changes.cases.append(case)
-    if about.ask_at is not None:
+    if about.ask_at is not None and scene.door != "callback":  # what is told to us unasked delays nothing
         about.ask_at = scene.at + timedelta(hours=1)
         _touch(scene, about)
     return case
+
+
+def _held(scene: Scene, intent: Intent, attempt: Attempt, outcome: Outcome, contract: Contract) -> Case | None:
+    """The payer's money is held for us; it is captured by a call, or let go when the hold ends."""
+    if attempt.state not in OPEN_ATTEMPT:
+        return doubt(
+            scene, attempt, outcome, "late_hold", "the channel holds money for a try that has ended: let it go there"
+        )
+    if not attempt.hold:
+        return doubt(scene, attempt, outcome, "held_not_collected", "the channel holds what it was to collect")
+    if attempt.state is not A.AUTHORISED:
+        attempt.expires_at = (scene.at + timedelta(seconds=contract.info.hold_s)).replace(microsecond=0)
+        move_attempt(scene, attempt, A.AUTHORISED)
+    _ask_later(scene, attempt, contract.info)
+    decides = intent.attempt_id == attempt.id and attempt.capture is None and intent.cancel_wanted_at is None
+    if decides and intent.status in (S.PROCESSING, S.REQUIRES_ACTION):
+        intent.next_action = attempt.next_action = None
+        move_intent(scene, intent, S.REQUIRES_CAPTURE)
+        events.of_intent(scene.changes, scene.face, "payment_intent.amount_capturable_updated", intent, scene.at)
+    return None
 
 
 def _paid(scene: Scene, intent: Intent, attempt: Attempt, outcome: Outcome, contract: Contract) -> Case | None:
@@ -151,49 +197,57 @@ def _paid(scene: Scene, intent: Intent, attempt: Attempt, outcome: Outcome, cont
     due = payable(attempt.currency, contract.funds, attempt.channel_account_id)  # pyrefly: ignore[bad-argument-type]
     if first and in_time:
         move_attempt(scene, attempt, A.SUCCEEDED)
-        _collect(scene, intent, attempt, contract.fee_bps, owed, due)
+        collect(scene, intent, attempt, contract.fee_bps, owed, due)
         return None
     move_attempt(scene, attempt, A.SURPLUS)
     aside = surplus(attempt.currency)
-    _book(scene, "surplus", attempt, attempt.amount, owed, aside, attempt.paid_at)
+    book(scene, "surplus", attempt, attempt.due, owed, aside, attempt.paid_at)
     if first and intent.late_success == "accept":
-        _collect(scene, intent, attempt, contract.fee_bps, aside, due, rule="surplus_accepted")
+        collect(scene, intent, attempt, contract.fee_bps, aside, due, rule="surplus_accepted")
     else:
-        _give_back_surplus(scene, intent, attempt)
+        give_back_surplus(scene, intent, attempt)
     return None
 
 
-def _collect(
+def collect(
     scene: Scene, intent: Intent, attempt: Attempt, fee_bps: int, debit: Account, credit: Account, rule: str = "charge"
 ) -> None:
     """The success of a payment: its charge, its journal, its events."""
     charge = Charge(
-        intent.book_id, ids.new_id(), intent.id, attempt.id, attempt.channel_account_id, TYPE[attempt.channel], 0,
-        attempt.amount, 0, attempt.currency, attempt.channel_ref, attempt.paid_at or scene.at, scene.at, fees.of(attempt.amount, fee_bps),
+        intent.book_id, ids.new_id(), intent.id, attempt.id, attempt.channel_account_id, TYPE[attempt.channel, attempt.way],
+        0, attempt.due, 0, attempt.currency, attempt.channel_ref, attempt.paid_at or scene.at, scene.at, fees.of(attempt.due, fee_bps),
     )  # fmt: skip
     scene.changes.new_charges[charge.key] = charge
-    _book(scene, rule, attempt, attempt.amount, debit, credit, charge.paid_at)
+    book(scene, rule, attempt, attempt.due, debit, credit, charge.paid_at)
     fees.keep(scene.changes, charge)
-    intent.charge_id, intent.attempt_id = charge.id, attempt.id
+    pledges.keep(scene.changes, intent, charge)
+    intent.charge_id, intent.attempt_id, intent.received = charge.id, attempt.id, charge.amount
     intent.next_action = intent.last_error = intent.cancel_wanted_at = intent.canceled_at = intent.cancel_reason = None
     move_intent(scene, intent, S.SUCCEEDED)
     events.of_charge(scene.changes, scene.face, "charge.succeeded", charge, intent, scene.at)
     events.of_intent(scene.changes, scene.face, "payment_intent.succeeded", intent, scene.at)
 
 
-def _give_back_surplus(scene: Scene, intent: Intent, attempt: Attempt) -> None:
+def give_back_surplus(scene: Scene, intent: Intent, attempt: Attempt) -> Refund:
     """Open the refund of money that nobody asked for; the sweep sends it."""
     refund = Refund(
-        intent.book_id, ids.new_id(), intent.id, attempt.id, None, attempt.channel_account_id, 0, R.UNKNOWN, attempt.amount,
+        intent.book_id, ids.new_id(), intent.id, attempt.id, None, attempt.channel_account_id, 0, R.UNKNOWN, attempt.moved,
         attempt.currency, "duplicate", {}, None, None, scene.at, 0, None, intent.root_id, intent.business_line, scene.at,
     )  # fmt: skip
     scene.changes.new_refunds[refund.key] = refund
-    _move(scene, refund, "refund", None, R.UNKNOWN)
+    note_move(scene, refund, "refund", None, R.UNKNOWN)
+    return refund
 
 
 def _failed(scene: Scene, intent: Intent, attempt: Attempt, outcome: Outcome) -> None:
     if attempt.state not in OPEN_ATTEMPT:
         return  # a failure after the end says nothing new
+    fail(scene, attempt, outcome)
+    end_of_try(scene, intent, attempt, error_of(attempt))
+
+
+def fail(scene: Scene, attempt: Attempt, outcome: Outcome) -> None:
+    """A try has failed, and why; what becomes of its payment is another matter."""
     problem = outcome.problem or Problem("unsaid", "The channel refused and did not say why.")
     declined = problem.retry is not Retry.SAME_KEY
     attempt.problem = {
@@ -204,12 +258,30 @@ def _failed(scene: Scene, intent: Intent, attempt: Attempt, outcome: Outcome) ->
     }
     attempt.ask_at, attempt.close_wanted = None, False
     move_attempt(scene, attempt, A.FAILED)
-    _end_of_try(scene, intent, attempt, error_of(attempt))
 
 
-def _closed(scene: Scene, intent: Intent, attempt: Attempt) -> None:
+def _not_captured(scene: Scene, intent: Intent, attempt: Attempt, outcome: Outcome, contract: Contract) -> None:
+    """The channel refuses to collect what it holds: it still holds it.  It may be captured again, or let go."""
+    attempt.capture, problem = (
+        None,
+        outcome.problem or Problem("unsaid", "The channel refused to collect, and did not say why."),
+    )
+    attempt.problem = {
+        "code": "processing_error", "message": problem.message, "decline_code": problem.decline_code, "channel_code": problem.channel_code,
+    }  # fmt: skip
+    _ask_later(scene, attempt, contract.info)
+    if intent.attempt_id == attempt.id and intent.status is S.PROCESSING:
+        intent.last_error = error_of(attempt)
+        move_intent(scene, intent, S.REQUIRES_CAPTURE)
+        events.of_intent(scene.changes, scene.face, "payment_intent.amount_capturable_updated", intent, scene.at)
+
+
+def _closed(scene: Scene, intent: Intent, attempt: Attempt, outcome: Outcome) -> Case | None:
+    if attempt.state in (A.SUCCEEDED, A.SURPLUS) and outcome.problem is not None and scene.door == "close":
+        summary = "it was cancelled at the channel, which gave back what was paid, while we heard that it was paid"
+        return doubt(scene, attempt, outcome, "reversed_after_success", summary)
     if attempt.state not in OPEN_ATTEMPT:
-        return
+        return None
     attempt.ask_at, attempt.close_wanted = None, False
     move_attempt(scene, attempt, A.CLOSED)
     expired = {
@@ -217,10 +289,11 @@ def _closed(scene: Scene, intent: Intent, attempt: Attempt) -> None:
         "code": "payment_intent_payment_attempt_expired",
         "message": "The payer did not pay in time, and the channel has closed this try. Confirm again for a new one.",
     }
-    _end_of_try(scene, intent, attempt, expired)
+    end_of_try(scene, intent, attempt, expired)
+    return None
 
 
-def _end_of_try(scene: Scene, intent: Intent, attempt: Attempt, error: dict[str, Any]) -> None:
+def end_of_try(scene: Scene, intent: Intent, attempt: Attempt, error: dict[str, Any]) -> None:
     """An attempt has ended without money: the payment asks for another, or ends if it was to end."""
     if intent.attempt_id != attempt.id or intent.status in (S.SUCCEEDED, S.CANCELED):
         return  # a newer try decides
@@ -264,18 +337,27 @@ def _pending(scene: Scene, intent: Intent, attempt: Attempt, outcome: Outcome, c
         return
     if attempt.state is A.UNKNOWN:
         move_attempt(scene, attempt, A.PENDING)
-    if outcome.next is not None:
-        attempt.next_action = show_next(scene.face, intent, attempt, outcome.next)
+    if outcome.next is not None and attempt.state is A.PENDING:
+        attempt.next_action = steps.show(scene.face, intent, attempt, outcome.next)
     _ask_later(scene, attempt, contract.info)
+    if scene.door == "callback":  # the payer has done his part: some channels collect when they are asked next
+        attempt.ask_at = scene.at
     if intent.attempt_id != attempt.id or intent.status in (S.SUCCEEDED, S.CANCELED):
         return
     if intent.cancel_wanted_at is not None:
         attempt.close_wanted, attempt.ask_at = True, scene.at
         return
-    if attempt.next_action is not None and intent.status is not S.REQUIRES_ACTION:
-        intent.next_action = attempt.next_action
+    if attempt.next_action is not None and intent.status in (
+        S.PROCESSING,
+        S.REQUIRES_PAYMENT_METHOD,
+        S.REQUIRES_CONFIRMATION,
+    ):
+        intent.next_action = steps.told(attempt.next_action)
         move_intent(scene, intent, S.REQUIRES_ACTION)
         events.of_intent(scene.changes, scene.face, "payment_intent.requires_action", intent, scene.at)
+    elif attempt.next_action is not None and outcome.next is not None and intent.status is S.REQUIRES_ACTION:
+        intent.next_action = steps.told(attempt.next_action)  # the front has it now: our page goes on
+        scene.changes.intents[intent.key] = intent
 
 
 def _unknown(scene: Scene, intent: Intent, attempt: Attempt, contract: Contract) -> None:
@@ -310,11 +392,13 @@ def next_ask(attempt: Attempt, info: Info, at: datetime) -> datetime:
     past = at - attempt.expires_at
     if past >= timedelta(0):
         return at + timedelta(minutes=1 if past < timedelta(hours=1) else 60)
-    due = _scheduled(info.query_after_s, attempt.asked, attempt.created_at, at)
+    if attempt.state is A.AUTHORISED and attempt.capture is None and not attempt.close_wanted:
+        return min(at + timedelta(hours=6), attempt.expires_at)  # until it is captured or ends, nothing happens
+    due = scheduled(info.asks_after(attempt.way), attempt.asked, attempt.created_at, at)
     return min(due, attempt.expires_at + timedelta(seconds=1))
 
 
-def _scheduled(offsets: Sequence[int], asked: int, since: datetime, at: datetime) -> datetime:
+def scheduled(offsets: Sequence[int], asked: int, since: datetime, at: datetime) -> datetime:
     """The next instant of a schedule that is told in seconds after `since`; its last step repeats."""
     if asked < len(offsets):
         return max(since + timedelta(seconds=offsets[asked]), at + timedelta(seconds=1))
@@ -333,107 +417,6 @@ def error_of(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def show_next(face: Face, intent: Intent, attempt: Attempt, step: QrCode | Redirect) -> dict[str, Any]:
-    """`next_action` of the dialect (ADR 0002)."""
-    page = face.pay_url(intent.book_id, intent.id)
-    if isinstance(step, Redirect):
-        body = {"url": step.url, "return_url": attempt.return_url, "native_url": None, "native_data": None}
-        return {"type": "alipay_handle_redirect", "alipay_handle_redirect": body}
-    body = {
-        "data": step.data,
-        "hosted_instructions_url": page,
-        "image_data_url": None,
-        "image_url_png": f"{page}/qr.png",
-        "image_url_svg": f"{page}/qr.svg",
-    }
-    kind = "wechat_pay_display_qr_code" if attempt.channel == "wechatpay" else f"{attempt.channel}_display_qr_code"
-    return {"type": kind, kind: body}
-
-
-def hear_refund(
-    scene: Scene, intent: Intent, charge: Charge | None, refund: Refund, outcome: Outcome, contract: Contract
-) -> Case | None:
-    """Apply what the channel said of a refund."""
-    if outcome.state not in (State.UNKNOWN, State.NOT_FOUND):
-        found = contradiction(refund, outcome, contract)
-        if found is not None and found[0] != "amount_missing":  # a refund is its own key: the amount may be left out
-            return doubt(scene, refund, outcome, *found)
-    if refund.state not in OPEN_REFUND:
-        return _after_the_end(scene, refund, outcome)
-    match outcome.state:
-        case State.SUCCEEDED:
-            _refunded(scene, intent, charge, refund, outcome, contract)
-        case State.FAILED | State.CLOSED:
-            _refund_failed(scene, intent, charge, refund, outcome, contract)
-        case State.PENDING:
-            if refund.state is R.UNKNOWN:
-                move_refund(scene, refund, R.PENDING)
-            _ask_refund_later(scene, refund, contract.info)
-        case State.UNKNOWN | State.NOT_FOUND:
-            _ask_refund_later(scene, refund, contract.info)
-    return None
-
-
-def _after_the_end(scene: Scene, refund: Refund, outcome: Outcome) -> Case | None:
-    """Told twice, it counts once; the opposite of what was told before moves nothing here, and a person has to look."""
-    ended = {R.SUCCEEDED: State.SUCCEEDED, R.FAILED: State.FAILED}[refund.state]
-    if outcome.state is ended or outcome.state not in (State.SUCCEEDED, State.FAILED):
-        return None
-    summary = f"the channel says {outcome.state.value} of a refund that it had said {ended.value} of"
-    return doubt(scene, refund, outcome, "refund_end_changed", summary)
-
-
-def _refunded(
-    scene: Scene, intent: Intent, charge: Charge | None, refund: Refund, outcome: Outcome, contract: Contract
-) -> None:
-    refund.channel_ref, refund.done_at, refund.ask_at = outcome.channel_ref, outcome.at or scene.at, None
-    if outcome.channel_ref:
-        scene.changes.channel_refs.setdefault((refund.channel_account_id, "refund " + outcome.channel_ref), refund.key)
-    move_refund(scene, refund, R.SUCCEEDED)
-    owed = receivable(refund.channel_account_id, refund.currency)
-    due = payable(refund.currency, contract.funds, refund.channel_account_id)  # pyrefly: ignore[bad-argument-type]
-    if charge is None:
-        _book(scene, "surplus_refund", refund, refund.amount, surplus(refund.currency), owed, refund.done_at)
-        return
-    _book(scene, "refund", refund, refund.amount, due, owed, refund.done_at)
-    scene.changes.charges[charge.key] = charge
-    events.of_refund(scene.changes, scene.face, "refund.updated", refund, intent, scene.at)
-    events.of_charge(scene.changes, scene.face, "charge.refunded", charge, intent, scene.at)
-
-
-def _refund_failed(
-    scene: Scene, intent: Intent, charge: Charge | None, refund: Refund, outcome: Outcome, contract: Contract
-) -> None:
-    problem = outcome.problem
-    refund.problem = {
-        "reason": "unknown",
-        "channel_code": problem.channel_code if problem else None,
-        "message": problem.message if problem else None,
-    }
-    not_asked = problem is not None and problem.retry is Retry.SAME_KEY
-    if not_asked or charge is None:  # nothing happened, or money that must go back whatever the channel says: ask again
-        _ask_refund_later(scene, refund, contract.info)
-        if not not_asked:
-            why = problem.message if problem else outcome.state.value
-            scene.changes.cases.append(
-                Case(refund.book_id, "surplus_refund_refused", ids.mint_key(refund.id, refund.book_id),
-                     f"the channel refuses to give a surplus back: {why}", doubts.evidence(outcome, scene.door))
-            )  # fmt: skip
-        return
-    refund.ask_at = None
-    move_refund(scene, refund, R.FAILED)
-    charge.refunded -= refund.amount  # P4: it counts as collected again, once
-    must(charge.refunded >= 0, "P4: a refund is released once")
-    scene.changes.charges[charge.key] = charge
-    events.of_refund(scene.changes, scene.face, "refund.failed", refund, intent, scene.at)
-    events.of_charge(scene.changes, scene.face, "charge.updated", charge, intent, scene.at)
-
-
-def _ask_refund_later(scene: Scene, refund: Refund, info: Info) -> None:
-    refund.ask_at = _scheduled(info.refund_query_after_s, refund.asked, refund.created_at, scene.at)
-    scene.changes.refunds[refund.key] = refund
-
-
 def move_intent(scene: Scene, intent: Intent, to: IntentStatus) -> None:
     """Change a payment's status along the table."""
     if intent.status is to:
@@ -441,7 +424,7 @@ def move_intent(scene: Scene, intent: Intent, to: IntentStatus) -> None:
         return
     must(to in INTENT_NEXT[intent.status], f"an intent goes from {intent.status} to {to}")
     was, intent.status = intent.status, to
-    _move(scene, intent, "intent", was, to)
+    note_move(scene, intent, "intent", was, to)
     scene.changes.intents[intent.key] = intent
 
 
@@ -449,7 +432,7 @@ def move_attempt(scene: Scene, attempt: Attempt, to: AttemptState) -> None:
     """Change an attempt's state along the table."""
     must(to in ATTEMPT_NEXT[attempt.state], f"an attempt goes from {attempt.state} to {to}")
     was, attempt.state = attempt.state, to
-    _move(scene, attempt, "attempt", was, to)
+    note_move(scene, attempt, "attempt", was, to)
     scene.changes.attempts[attempt.key] = attempt
 
 
@@ -457,20 +440,20 @@ def move_refund(scene: Scene, refund: Refund, to: RefundState) -> None:
     """Change a refund's state along the table."""
     must(to in REFUND_NEXT[refund.state], f"a refund goes from {refund.state} to {to}")
     was, refund.state = refund.state, to
-    _move(scene, refund, "refund", was, to)
+    note_move(scene, refund, "refund", was, to)
     scene.changes.refunds[refund.key] = refund
 
 
 def born(scene: Scene, about: Intent | Attempt | Refund, kind: str, state: str) -> None:
     """Note the first state of something new."""
-    _move(scene, about, kind, None, state)
+    note_move(scene, about, kind, None, state)
 
 
-def _move(scene: Scene, about: Intent | Attempt | Refund, kind: str, was: str | None, became: str) -> None:
+def note_move(scene: Scene, about: Intent | Attempt | Refund, kind: str, was: str | None, became: str) -> None:
     scene.changes.moves.append(Move(about.book_id, about.id, kind, was, became, scene.door, about.root_id, scene.at))
 
 
-def _book(
+def book(
     scene: Scene, rule: str, about: Attempt | Refund, units: int, debit: Account, credit: Account, at: datetime
 ) -> None:
     scene.changes.journals.append(

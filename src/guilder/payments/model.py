@@ -12,7 +12,7 @@ import msgspec
 
 from guilder.core.amount import Amount
 from guilder.ledger import Journal
-from guilder.payments.states import AttemptState, IntentStatus, RefundState
+from guilder.payments.states import AsideState, AttemptState, IntentStatus, RefundState
 from guilder.platform.case import Case
 from guilder.platform.context import Context
 from guilder.platform.outbox import Event
@@ -69,7 +69,11 @@ class Intent:
     root_id: UUID
     business_line: str
     created_at: datetime
-    origin: str = "api"  # or 'checkout'
+    origin: str = "api"  # or 'checkout', 'counter'
+    received: int | None = None  # what was collected, once it was: less than its amount where less was captured
+    store_id: UUID | None = None  # where it is made
+    terminal_id: UUID | None = None
+    operator_id: UUID | None = None  # who stands there
 
     @property
     def key(self) -> BookKey:
@@ -83,7 +87,7 @@ class Intent:
     @property
     def personal(self) -> bool:
         """Whether it says something of who pays."""
-        return bool(self.extra.get("receipt_email") or self.extra.get("shipping"))
+        return bool(self.extra.get("receipt_email") or self.extra.get("shipping") or self.extra.get("given"))
 
     def copy(self) -> "Intent":
         """The same payment, sharing nothing that changes."""
@@ -116,6 +120,14 @@ class Attempt:
     root_id: UUID
     business_line: str
     created_at: datetime
+    hold: bool = False  # collect later: authorise only
+    capture: int | None = None  # what we have asked to collect of what is held; None: nothing yet, or all at once
+    memo: str | None = None  # what the channel's adapter wants back with every later ask
+    given: dict[str, str] = field(default_factory=dict)  # what the way needed of the payer: openid, auth_code; personal
+    routed: str | None = None  # which rule chose its account, and why no other, as JSON
+    counted: bool = False  # it takes room of its account's limits
+    unasked: bool = False  # its channel has never been asked: the front asks.  Only the front changes that
+    came: int | None = None  # what lay aside for it in all: it collected other sums than it was asked to (aside.py)
 
     @property
     def key(self) -> BookKey:
@@ -124,6 +136,21 @@ class Attempt:
     @property
     def money(self) -> Amount:
         return Amount(self.amount, self.currency)
+
+    @property
+    def due(self) -> int:
+        """What pays: less than it is for where less was captured, or came."""
+        return self.asked_for if self.came is None or self.paid_at is None else min(self.asked_for, self.came)
+
+    @property
+    def asked_for(self) -> int:
+        """What the channel was asked to collect, in the end."""
+        return self.amount if self.capture is None else self.capture
+
+    @property
+    def moved(self) -> int:
+        """What the channel collected, once it has: what paid, and what came beside it."""
+        return self.due if self.came is None else self.came
 
 
 @dataclass(slots=True, eq=False)
@@ -144,6 +171,7 @@ class Charge:
     paid_at: datetime
     created_at: datetime
     fee: int = 0  # of the amount, what the platform keeps, whatever is given back later
+    disputed: bool = False  # its payer has complained at the channel, once at least
 
     @property
     def key(self) -> BookKey:
@@ -174,6 +202,9 @@ class Refund:
     root_id: UUID
     business_line: str
     created_at: datetime
+    memo: str | None = None  # what the channel's adapter wants back with every later ask
+    aside_id: UUID | None = None  # what lay aside, and goes back by it; then there is no charge
+    elsewhere: str | None = None  # who gave it back by another road: at the channel it has failed
 
     @property
     def key(self) -> BookKey:
@@ -182,6 +213,41 @@ class Refund:
     @property
     def money(self) -> Amount:
         return Amount(self.amount, self.currency)
+
+    @property
+    def due(self) -> int:
+        """What it gives back."""
+        return self.amount
+
+
+@dataclass(slots=True, eq=False)
+class Aside:
+    """Money that moved at a channel and that no charge or refund of ours stands for: see aside.py.  `gave`: it went away."""
+
+    book_id: UUID
+    id: UUID
+    channel_account_id: UUID
+    ref: str
+    attempt_id: UUID | None
+    intent_id: UUID | None
+    gave: bool
+    units: int
+    asset: str
+    used: int
+    state: AsideState
+    channel_ref: str | None
+    root_id: UUID
+    business_line: str
+    created_at: datetime
+
+    @property
+    def key(self) -> BookKey:
+        return self.book_id, self.id
+
+    @property
+    def left(self) -> int:
+        """What of it no charge has taken."""
+        return self.units - self.used
 
 
 class Move(msgspec.Struct, frozen=True):
@@ -213,8 +279,12 @@ class Changes:
     new_attempts: dict[BookKey, Attempt] = field(default_factory=dict)
     new_charges: dict[BookKey, Charge] = field(default_factory=dict)
     new_refunds: dict[BookKey, Refund] = field(default_factory=dict)
+    lying: dict[BookKey, Aside] = field(default_factory=dict)  # what lay aside for what is locked, where it is needed
+    asides: dict[BookKey, Aside] = field(default_factory=dict)
+    new_asides: dict[BookKey, Aside] = field(default_factory=dict)
     channel_refs: dict[tuple[UUID, str], BookKey] = field(default_factory=dict)
     journals: list[Journal] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
     cases: list[Case] = field(default_factory=list)
+    steps: list[Any] = field(default_factory=list)  # what plug-ins are to do (hooks.Planned)

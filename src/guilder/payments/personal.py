@@ -59,6 +59,8 @@ async def tell(tx: Tx, who: Person) -> list[Kept]:
 async def blank(tx: Tx, who: Person) -> Blanked:
     """Blank it.  Amounts, states and what the merchant wrote (description, metadata) stay."""
     intents = [r["id"] for r in await tx.rows(Q.blank_intents, who.book_id, list(who.payments))]
+    tried = [r["intent_id"] for r in await tx.rows(Q.blank_attempts, who.book_id, list(who.payments))]
+    intents = list(dict.fromkeys([*intents, *tried]))
     wanted = [m.id for m in await _methods(tx, who)]
     methods = [r["id"] for r in await tx.rows(Q.blank_methods, who.book_id, wanted)]
     shown = [*_shown("pi", intents), *_shown("pm", methods)]

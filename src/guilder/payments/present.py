@@ -84,6 +84,7 @@ class PaymentIntent(msgspec.Struct, kw_only=True):
     metadata: dict[str, str]
     next_action: dict[str, Any] | None = None
     on_behalf_of: str | None = None
+    operator: str | None = None
     payment_details: dict[str, Any] | None = None
     payment_method: Annotated[str, expands("pm")] | None = None
     payment_method_configuration_details: dict[str, Any] | None = None
@@ -100,6 +101,8 @@ class PaymentIntent(msgspec.Struct, kw_only=True):
     statement_descriptor: str | None = None
     statement_descriptor_suffix: str | None = None
     status: str
+    store: str | None = None
+    terminal: str | None = None
     transfer_data: dict[str, Any] | None = None
     transfer_group: str | None = None
 
@@ -186,7 +189,8 @@ def intent(face: Face, i: Intent) -> PaymentIntent:
         id=ids.show("pi", i.id),
         allowed_payment_method_types=extra.get("allowed_payment_method_types"),
         amount=i.amount,
-        amount_received=i.amount if paid else 0,
+        amount_capturable=i.amount if i.status is IntentStatus.REQUIRES_CAPTURE else 0,
+        amount_received=(i.amount if i.received is None else i.received) if paid else 0,
         automatic_payment_methods=extra.get("automatic_payment_methods"),
         canceled_at=clock.unix(i.canceled_at) if i.canceled_at else None,
         cancellation_reason=i.cancel_reason if i.status is IntentStatus.CANCELED else None,
@@ -201,6 +205,7 @@ def intent(face: Face, i: Intent) -> PaymentIntent:
         livemode=face.livemode,
         metadata=i.metadata,
         next_action=i.next_action if i.status is IntentStatus.REQUIRES_ACTION else None,
+        operator=ids.show("ope", i.operator_id) if i.operator_id else None,
         payment_method=ids.show("pm", i.method_id) if i.method_id else None,
         payment_method_options=extra.get("payment_method_options", {}),
         payment_method_types=i.types,
@@ -209,6 +214,8 @@ def intent(face: Face, i: Intent) -> PaymentIntent:
         statement_descriptor=extra.get("statement_descriptor"),
         statement_descriptor_suffix=extra.get("statement_descriptor_suffix"),
         status=i.status.value,
+        store=ids.show("sto", i.store_id) if i.store_id else None,
+        terminal=ids.show("ter", i.terminal_id) if i.terminal_id else None,
     )
 
 
@@ -224,6 +231,7 @@ def charge(face: Face, c: Charge, i: Intent) -> ChargeObject:
         currency=c.currency.lower(),
         customer=ids.show("cus", i.customer_id) if i.customer_id else None,
         description=i.description,
+        disputed=c.disputed,
         livemode=face.livemode,
         metadata=i.metadata,
         outcome={"type": "authorized", "network_status": "approved_by_network", "seller_message": "Payment complete."},

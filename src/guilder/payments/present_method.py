@@ -1,12 +1,13 @@
 """A way to pay as Stripe's SDKs read it, in the pinned version; what Guilder does not have is null."""
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from msgspec import UNSET, Struct, UnsetType, convert
+from msgspec import UNSET, Struct, UnsetType, convert, defstruct
 
 from guilder.core import clock, ids
 from guilder.merchants.present import PostalAddress
 from guilder.payments.model import Method
+from guilder.payments.ways import TYPES
 from guilder.platform.persons import Blanks
 from guilder.platform.web import expands
 
@@ -29,12 +30,11 @@ class Details(Struct):
     """Nothing is known of a payer's account before it pays."""
 
 
-class PaymentMethod(Struct, kw_only=True):
+class _PaymentMethod(Struct, kw_only=True):
     """A way to pay.  Of the hashes named like types it has the one of its own."""
 
     id: str
     object: Literal["payment_method"] = "payment_method"
-    alipay: Details | UnsetType = UNSET
     allow_redisplay: str | None = None
     billing_details: Billing
     created: int
@@ -44,19 +44,26 @@ class PaymentMethod(Struct, kw_only=True):
     metadata: dict[str, str]
     radar_options: dict[str, Any] | None = None
     type: str
-    wechat_pay: Details | UnsetType = UNSET
+
+
+if TYPE_CHECKING:
+    PaymentMethod = _PaymentMethod
+else:  # a hash for each type that the channels of this process declare
+    PaymentMethod = defstruct(
+        "PaymentMethod", [(t, Details | UnsetType, UNSET) for t in TYPES], bases=(_PaymentMethod,), module=__name__, kw_only=True,
+        namespace={"__doc__": _PaymentMethod.__doc__},
+    )  # fmt: skip
 
 
 def payment_method(m: Method, *, livemode: bool) -> PaymentMethod:
     """A way to pay as the API shows it."""
     return PaymentMethod(
         id=ids.show("pm", m.id),
-        alipay=Details() if m.type == "alipay" else UNSET,
         billing_details=convert(m.billing, Billing),
         created=clock.unix(m.created_at),
         customer=ids.show("cus", m.customer_id) if m.customer_id else None,
         livemode=livemode,
         metadata=m.metadata,
         type=m.type,
-        wechat_pay=Details() if m.type == "wechat_pay" else UNSET,
+        **{m.type: Details()},  # pyrefly: ignore[bad-argument-type]
     )

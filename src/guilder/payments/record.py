@@ -5,19 +5,20 @@ An answer that contradicts the attempt (amount, currency, account, key) leaves a
 disturbed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
 import msgspec
 
 from guilder.channels.model import Outcome, State
-from guilder.core import clock
+from guilder.core import clock, ids
 from guilder.core.errors import CardError, GuilderError
-from guilder.payments import life, present, store
+from guilder.payments import life, life_aside, life_refund, present, store
 from guilder.payments.life import Contract, Scene
-from guilder.payments.model import Attempt, Changes, Intent, Refund
+from guilder.payments.model import Aside, Attempt, BookKey, Changes, Intent, Refund
 from guilder.payments.present import Face
-from guilder.payments.states import AttemptState
+from guilder.payments.states import AttemptState, RefundState
+from guilder.platform import case as cases
 from guilder.platform import idempotency, telemetry
 from guilder.platform.case import Case
 from guilder.platform.context import Context
@@ -27,9 +28,8 @@ from guilder.platform.failpoints import reach
 from guilder.platform.idempotency import Key, Reply
 from guilder.platform.once import refusal
 
-WAITING = frozenset(
-    {State.PENDING, State.UNKNOWN, State.NOT_FOUND}
-)  # the attempt stays open, or the answer comes too late
+# The attempt stays open, or the answer comes too late.
+WAITING = frozenset({State.PENDING, State.AUTHORISED, State.UNKNOWN, State.NOT_FOUND})
 
 
 class Heard(msgspec.Struct, frozen=True):
@@ -67,18 +67,24 @@ class Recorded(msgspec.Struct, frozen=True):
     reply: Reply | None = None
 
 
+# Said of what another channel account of the same application was asked for, which hears it too: nothing to note here.
+ELSEWHERE = Recorded(True, "another_account")
+
+
 async def record_many(tx: Tx, heard: list[Heard]) -> Sequence[Recorded | GuilderError]:
     """Apply each answer in order, each seeing what those before it did; one lock, one save for the whole list.
 
     Answers that leave everything open move no money: a hopeful run only looks, and what it writes insists that nobody was faster.
     """
     keys, seen = [(h.book_id, h.attempt_id) for h in heard], None
-    if tx.hopeful and all(h.outcome.state in WAITING for h in heard):
+    if tx.hopeful and all(h.outcome.state in WAITING and not h.outcome.credits for h in heard):
         intents, attempts, seen = await store.look_of_attempts(tx, keys)
     else:
         intents = await store.lock_of_attempts(tx, keys)
         attempts = await store.attempts(tx, intents)
     changes, at = Changes(seen=seen), clock.now()
+    if seen is None:  # who only looks hears of nothing that lies aside
+        changes.lying = await _lying(tx, heard, attempts.values())
     results: list[Recorded | GuilderError] = []
     replies: list[tuple[Key, Reply]] = []
     for h in heard:
@@ -89,7 +95,7 @@ async def record_many(tx: Tx, heard: list[Heard]) -> Sequence[Recorded | Guilder
             continue
         changes.by = h.by
         scene = Scene(changes, h.face, at, h.door)
-        case = life.hear_payment(scene, intent, attempt, h.outcome, h.contract)
+        case = life_aside.hear(scene, intent, attempt, h.outcome, h.contract)
         life.see_to_others(scene, attempts.values(), intent)
         telemetry.RECORDED.labels(h.door, attempt.state.value).inc()
         reply = answer_of(h.face, intent, attempt) if h.key is not None else None
@@ -121,6 +127,15 @@ def _only_ours(
     ]
 
 
+async def _lying(tx: Tx, heard: Sequence[Heard], attempts: Iterable[Attempt]) -> dict[BookKey, Aside]:
+    """What lies aside for these tries, where that could be: hardly ever."""
+    parts = {h.attempt_id for h in heard if h.contract.info.collects_in_parts}
+    wanted = [a for a in attempts if a.came is not None or a.id in parts]
+    refs = [(h.contract.account_id, c.ref) for h in heard for c in life_aside.credits_of(h.outcome, h.contract)]
+    mine = await store.asides(tx, wanted) if wanted else {}
+    return (await store.asides_of_refs(tx, refs) | mine) if refs else mine
+
+
 BEFORE_POST = {"reply": "pay.in_tx_before_post", "callback": "ntf.in_tx"}
 AFTER_POST = {"reply": "pay.in_tx_after_post"}
 BEFORE_COMMIT = {"reply": "pay.before_commit", "callback": "ntf.before_commit", "query": "jan.before_commit"}
@@ -136,7 +151,8 @@ def _reach(heard: Sequence[Heard], places: Mapping[str, str]) -> None:
 def answer_of(face: Face, intent: Intent, attempt: Attempt) -> Reply:
     """What a confirm is answered: the payment, or the decline of this very try."""
     shown = present.intent(face, intent)
-    if attempt.state is AttemptState.FAILED:
+    refused = attempt.state is AttemptState.AUTHORISED and attempt.problem is not None and attempt.capture is None
+    if attempt.state is AttemptState.FAILED or refused:
         error = life.error_of(attempt)
         return refusal(
             CardError(
@@ -155,6 +171,11 @@ async def record_refund_many(tx: Tx, heard: list[HeardRefund]) -> Sequence[Recor
     refunds = await store.refunds(tx, intents)
     charges = await store.charges(tx, intents)
     changes, at = Changes(), clock.now()
+    aside = {r.attempt_id for r in refunds.values() if r.aside_id is not None}
+    if aside:
+        changes.lying = await store.asides(
+            tx, [a for a in (await store.attempts(tx, intents)).values() if a.id in aside]
+        )
     results: list[Recorded | GuilderError] = []
     replies: list[tuple[Key, Reply]] = []
     for h in heard:
@@ -165,7 +186,9 @@ async def record_refund_many(tx: Tx, heard: list[HeardRefund]) -> Sequence[Recor
             continue
         changes.by = h.by
         charge = charges.get(intent.key) if refund.charge_id is not None else None
-        case = life.hear_refund(Scene(changes, h.face, at, h.door), intent, charge, refund, h.outcome, h.contract)
+        case = life_refund.hear_refund(
+            Scene(changes, h.face, at, h.door), intent, charge, refund, h.outcome, h.contract
+        )
         telemetry.RECORDED.labels(h.door, f"refund_{refund.state.value}").inc()
         reply = refund_answer(h.face, refund) if h.key is not None else None
         if h.key is not None and reply is not None:
@@ -173,6 +196,9 @@ async def record_refund_many(tx: Tx, heard: list[HeardRefund]) -> Sequence[Recor
         results.append(Recorded(True, refund.state.value, case, reply))
     reach("refund.in_tx_before_post", heard[0].refund_id)
     await store.save(tx, changes)
+    reached = [r for r in changes.refunds.values() if r.problem is not None and r.state is RefundState.SUCCEEDED]
+    ended = [(r.book_id, life_refund.FAILED_CASE, ids.mint_key(r.id, r.book_id)) for r in reached]
+    await cases.close_many(tx, ended, "refunded", "It has reached the payer after all.")
     results = _only_ours(heard, results, await idempotency.finish_many(tx, replies))
     await tx.flush()
     reach("refund.in_tx_after_post", heard[0].refund_id)

@@ -11,7 +11,7 @@ Above a limit others have to agree first (platform/approval.py): phase 1 then no
 have, `give_back` is phase 1 in their commit, and the sweep does the rest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,7 +22,7 @@ from guilder.core import clock, ids
 from guilder.core.amount import Amount
 from guilder.core.check import must
 from guilder.core.errors import GuilderError, InFlight, Invalid, NotFound, Unknown, WrongState
-from guilder.payments import asking, events, life, store
+from guilder.payments import asking, events, life, pledges, store
 from guilder.payments.life import Scene
 from guilder.payments.model import Attempt, BookKey, Changes, Charge, Intent, Refund
 from guilder.payments.present import Face
@@ -39,7 +39,20 @@ from guilder.platform.once import refusal
 from guilder.platform.trail import Act
 
 ASK_LEASE_S = 20
+Bar = Callable[
+    [Tx, Sequence[Charge]], Awaitable[Mapping[UUID, WrongState]]
+]  # which of these charges give nothing back now, and why
+_bars: list[Bar] = []
 KIND = "refund"  # of what waits for approval
+
+
+def register(bars: Sequence[Bar]) -> None:
+    """What else keeps a charge from being refunded.  Called once, by the composition root."""
+    _bars[:] = bars
+
+
+async def _barred(tx: Tx, charges: Sequence[Charge]) -> dict[UUID, WrongState]:
+    return {id: why for bar in _bars if charges for id, why in (await bar(tx, charges)).items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +66,7 @@ class Wish:
     metadata: dict[str, str]
     by: Context
     face: Face
+    named: bool = False  # of a trade's payment: which items it is of stands elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +80,19 @@ class Begun:
 
 async def begin_many(tx: Tx, asked: list[Asked[Wish]]) -> Sequence[Begun | Reply | GuilderError]:
     """Phase 1 for a batch: each wish sees what those before it reserved."""
-    found = await idempotency.look_many(tx, [a.key for a in asked])
-    taken = await idempotency.take_over(tx, [a.key for a, f in zip(asked, found, strict=True) if isinstance(f, Resume)])
+    found = await idempotency.begin_many(tx, [a.key for a in asked])
     intents = await store.lock(tx, [(a.item.book_id, a.item.intent_id) for a in asked])
+    charges = await store.charges(tx, intents)
     fold = _Fold(
-        intents, await store.attempts(tx, intents), await store.charges(tx, intents), await store.refunds(tx, intents),
-        await approval.rules(tx, KIND, [a.item.book_id for a in asked]),
+        intents, await store.attempts(tx, intents), charges, await store.refunds(tx, intents),
+        await approval.rules(tx, KIND, [a.item.book_id for a in asked]), await _barred(tx, list(charges.values())),
     )  # fmt: skip
     results: list[Begun | Reply | GuilderError] = []
     for a, f in zip(asked, found, strict=True):
         if isinstance(f, Fresh):
             results.append(fold.begin(a))
         elif isinstance(f, Resume):
-            results.append(fold.resume(a, f.subject) if (a.key.book_id, a.key.key) in taken else InFlight())
+            results.append(fold.resume(a, f.subject))
         else:
             results.append(f)
     fold.claims.store(tx)
@@ -96,24 +110,22 @@ class _Fold:
 
     def __init__(
         self, intents: dict[BookKey, Intent], attempts: dict[BookKey, Attempt], charges: dict[BookKey, Charge],
-        refunds: dict[BookKey, Refund], rules: Rules,
+        refunds: dict[BookKey, Refund], rules: Rules, barred: Mapping[UUID, WrongState] | None = None,
     ) -> None:  # fmt: skip
+        self.barred = barred or {}
         self.intents, self.attempts, self.charges, self.refunds, self.rules = intents, attempts, charges, refunds, rules
         self.wanted: list[tuple[Approval, Context]] = []
         self.changes, self.claims, self.at = Changes(), Claims(), clock.now()
         self.acts: list[Act] = []
-        self._keys: dict[tuple[UUID, str], bytes] = {}
 
     def begin(self, asked: Asked[Wish]) -> Begun | Reply | GuilderError:
         key, wish = asked.key, asked.item
-        if key.key is not None:
-            earlier = self._keys.get((key.book_id, key.key))
-            if earlier is not None:
-                return InFlight() if earlier == key.fingerprint else idempotency.KeyReused()
-            self._keys[key.book_id, key.key] = key.fingerprint
+        twin = self.claims.twin(key)
+        if twin is not None:
+            return twin
         intent = self.intents.get((wish.book_id, wish.intent_id))
         charge = self.charges.get((wish.book_id, wish.intent_id))
-        refused = _refusal(intent, charge, wish)
+        refused = _refusal(intent, charge, wish) or (self.barred.get(charge.id) if charge else None)
         if refused is not None:
             reply = refusal(refused)
             self.claims.answer(key, reply)
@@ -168,6 +180,11 @@ def _refusal(intent: Intent | None, charge: Charge | None, wish: Wish) -> Guilde
             f"{intent.status.value}.",
             code="charge_not_refundable" if intent.status.value == "canceled" else "payment_intent_unexpected_state",
         )
+    if intent.origin == pledges.ORIGIN and not wish.named:
+        return WrongState(
+            "This payment is a trade's, and its sellers have the money: name the items that go back, by POST /v1/trades/{trade}/refunds.",
+            code="refund_names_no_item",
+        )
     left = charge.amount - charge.refunded
     if left == 0:
         return WrongState(
@@ -193,6 +210,23 @@ def _wanted(charge: Charge, wish: Wish, units: int, need: Need) -> Approval:
     return approval.ask(charge.book_id, KIND, shown, summary, do, need, wish.by, asset=charge.currency, units=units)
 
 
+async def reserve_many(tx: Tx, wishes: Sequence[Wish]) -> list[Refund]:
+    """Make refunds that somebody above has decided on, one of each payment; the sweep sends them.  Raises what `_refusal` says."""
+    intents = await store.lock(tx, [(w.book_id, w.intent_id) for w in wishes])
+    fold = _Fold(intents, {}, await store.charges(tx, intents), {}, Rules())
+    made = []
+    for wish in wishes:
+        intent, charge = intents.get((wish.book_id, wish.intent_id)), fold.charges.get((wish.book_id, wish.intent_id))
+        refused = _refusal(intent, charge, wish)
+        if refused is not None:
+            raise refused
+        assert intent is not None and charge is not None and wish.units is not None
+        made.append(fold.reserve(intent, charge, wish, wish.units, fold.at))
+    await store.save(tx, fold.changes)
+    trail.note_many(tx, fold.acts)
+    return made
+
+
 async def give_back(tx: Tx, command: Command) -> dict[str, Any]:
     """Make the refund that all have agreed to; the sweep sends it.  What is left, and who has to agree, are looked at again (P4)."""
     do = command.do
@@ -202,7 +236,8 @@ async def give_back(tx: Tx, command: Command) -> dict[str, Any]:
     intents = await store.lock(tx, [(wish.book_id, wish.intent_id)])
     charges = await store.charges(tx, intents)
     intent, charge = intents.get((wish.book_id, wish.intent_id)), charges.get((wish.book_id, wish.intent_id))
-    refused = _refusal(intent, charge, wish)
+    barred = await _barred(tx, list(charges.values()))
+    refused = _refusal(intent, charge, wish) or (barred.get(charge.id) if charge else None)
     if refused is not None:
         raise refused
     assert intent is not None and charge is not None
@@ -243,9 +278,10 @@ async def refund(rt: Env, key: Key, wish: Wish) -> Reply:
 async def _ask(rt: Env, key: Key, wish: Wish, begun: Begun) -> Reply:
     account = await asking.the_account(rt, begun.refund)
     if begun.again:
-        outcome = await asking.query_refund(rt, begun.refund, account)
+        outcome = await asking.query_refund(rt, begun.refund, begun.paid, account)
         if outcome.state is State.NOT_FOUND:
-            outcome = await asking.ask_refund(rt, begun.refund, begun.paid, account)
+            made = await asking.ask_refund(rt, begun.refund, begun.paid, account)
+            outcome = await asking.again(made, lambda: asking.query_refund(rt, begun.refund, begun.paid, account))
     else:
         reach("refund.before_channel", begun.refund.id)
         outcome = await asking.ask_refund(rt, begun.refund, begun.paid, account)

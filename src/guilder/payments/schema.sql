@@ -46,11 +46,18 @@ CREATE TABLE payments.intent (
     root_id          uuid        NOT NULL,
     business_line    text        NOT NULL,
     created_at       timestamptz NOT NULL,
-    origin           text        NOT NULL DEFAULT 'api', -- or 'checkout'
+    origin           text        NOT NULL DEFAULT 'api', -- or 'checkout', 'counter'
+    received         bigint,                    -- what was collected, once it was
+    store_id         uuid,                      -- where it is made; NULL: in no store
+    terminal_id      uuid,
+    operator_id      uuid,                      -- who stands there
     PRIMARY KEY (book_id, id),
     CHECK (amount > 0)
 ) WITH (fillfactor = 70);
 CREATE INDEX intent_customer ON payments.intent (customer_id, book_id, id) WHERE customer_id IS NOT NULL;
+CREATE INDEX intent_order ON payments.intent ((metadata ->> 'order_id')) WHERE metadata ? 'order_id'; -- the merchant's own number
+CREATE INDEX intent_store ON payments.intent (store_id, book_id, id) WHERE store_id IS NOT NULL;
+CREATE INDEX intent_terminal ON payments.intent (terminal_id, book_id, id) WHERE terminal_id IS NOT NULL;
 CREATE INDEX intent_expiry ON payments.intent (expires_at)
     WHERE expires_at IS NOT NULL AND status NOT IN ('succeeded', 'canceled');
 
@@ -77,8 +84,17 @@ CREATE TABLE payments.attempt (
     root_id            uuid        NOT NULL,
     business_line      text        NOT NULL,
     created_at         timestamptz NOT NULL,
+    hold               boolean     NOT NULL DEFAULT false, -- authorise only: it is captured later
+    capture            bigint,                  -- what we have asked to collect of what is held
+    memo               text,                    -- what the channel's adapter wants back with every later ask
+    given              text        NOT NULL DEFAULT '{}', -- what the way needed of the payer: openid, auth_code; personal
+    routed             text,                    -- which rule of which version chose its account, and why no other, as JSON; NULL: there was nothing to choose
+    counted            boolean     NOT NULL DEFAULT false, -- it takes room of its account's limits
+    unasked            boolean     NOT NULL DEFAULT false, -- its channel has never been asked: the front asks
+    came               bigint,                  -- what lay aside for it in all: other sums came than it was to collect
     PRIMARY KEY (book_id, id),
-    FOREIGN KEY (book_id, intent_id) REFERENCES payments.intent (book_id, id)
+    FOREIGN KEY (book_id, intent_id) REFERENCES payments.intent (book_id, id),
+    CONSTRAINT "no more is captured than is held" CHECK (capture BETWEEN 1 AND amount)
 ) WITH (fillfactor = 70);
 CREATE INDEX attempt_intent ON payments.attempt (intent_id, book_id);
 CREATE INDEX attempt_ask ON payments.attempt (ask_at) WHERE ask_at IS NOT NULL;
@@ -108,6 +124,7 @@ CREATE TABLE payments.charge (
     paid_at            timestamptz NOT NULL,
     created_at         timestamptz NOT NULL,
     fee                bigint      NOT NULL DEFAULT 0, -- what the platform keeps of it; refunds do not give it back
+    disputed           boolean     NOT NULL DEFAULT false, -- its payer has complained at the channel, once at least
     PRIMARY KEY (book_id, id),
     CONSTRAINT "one charge per intent" UNIQUE (intent_id, book_id),
     CONSTRAINT "refunds fit the charge" CHECK (refunded BETWEEN 0 AND amount),
@@ -135,14 +152,61 @@ CREATE TABLE payments.refund (
     root_id            uuid        NOT NULL,
     business_line      text        NOT NULL,
     created_at         timestamptz NOT NULL,
+    memo               text,                    -- what the channel's adapter wants back with every later ask
+    aside_id           uuid,                    -- what lay aside, and goes back by it
+    elsewhere          text,                    -- 'platform', 'merchant': who gave it back by another road; at the channel it has failed
     PRIMARY KEY (book_id, id),
     FOREIGN KEY (book_id, intent_id) REFERENCES payments.intent (book_id, id),
-    CHECK (amount > 0)
+    CHECK (amount > 0),
+    CHECK (elsewhere IS NULL OR state = 'succeeded' AND charge_id IS NOT NULL),
+    CHECK (charge_id IS NULL OR aside_id IS NULL)
 ) WITH (fillfactor = 70);
 CREATE INDEX refund_intent ON payments.refund (intent_id, book_id);
 CREATE INDEX refund_ask ON payments.refund (ask_at) WHERE ask_at IS NOT NULL;
 CREATE INDEX refund_done ON payments.refund (channel_account_id, done_at) WHERE done_at IS NOT NULL; -- a day's, for reconciliation
-CREATE UNIQUE INDEX "one refund per surplus" ON payments.refund (attempt_id, book_id) WHERE charge_id IS NULL;
+CREATE UNIQUE INDEX "one refund per surplus" ON payments.refund (attempt_id, book_id) WHERE charge_id IS NULL AND aside_id IS NULL;
+CREATE UNIQUE INDEX "N2 what lies aside goes back once" ON payments.refund (aside_id, book_id) WHERE aside_id IS NOT NULL AND state <> 'failed';
+
+-- Money that moved at a channel, and that no charge or refund of ours stands for, until it is known whose it is.  See payments/aside.py.
+CREATE TABLE payments.aside (
+    book_id            uuid        NOT NULL,
+    id                 uuid        NOT NULL,    -- 'as_…'
+    channel_account_id uuid        NOT NULL,
+    ref                text        NOT NULL,    -- what makes it this sum and no other: the channel's number of it
+    attempt_id         uuid,                    -- the try that it came for; NULL: none that we know
+    intent_id          uuid,
+    gave               boolean     NOT NULL,    -- the channel gave it away; else it has it
+    units              bigint      NOT NULL,
+    asset              text        NOT NULL,
+    used               bigint      NOT NULL,    -- what of it became a charge, or is a surplus
+    state              text        NOT NULL,
+    channel_ref        text,
+    root_id            uuid        NOT NULL,
+    business_line      text        NOT NULL,
+    created_at         timestamptz NOT NULL,
+    PRIMARY KEY (book_id, id),
+    CHECK (units > 0),
+    CHECK (used BETWEEN 0 AND units),
+    CHECK ((state = 'used') = (used = units))
+) WITH (fillfactor = 80);
+CREATE UNIQUE INDEX "N1 a sum lies aside once" ON payments.aside (channel_account_id, ref, book_id);
+CREATE INDEX aside_attempt ON payments.aside (attempt_id, book_id) WHERE attempt_id IS NOT NULL;
+
+-- What plug-ins do around a try, and undo.  Rows only where there are plug-ins.  See payments/hooks.py.
+CREATE TABLE payments.step (
+    book_id    uuid        NOT NULL,
+    attempt_id uuid        NOT NULL,
+    plugin     text        NOT NULL,
+    point      text        NOT NULL CHECK (point IN ('before_asking', 'after_answer', 'on_success')),
+    state      text        NOT NULL CHECK (state IN ('waits', 'begun', 'done', 'kept', 'undone', 'skipped')),
+    due_at     timestamptz,                     -- when it is looked at next, and the lease of who looks; NULL: it has ended
+    looked     int         NOT NULL,
+    failed     int         NOT NULL,            -- times in a row
+    why        text,
+    PRIMARY KEY (book_id, attempt_id, plugin, point),
+    CHECK ((due_at IS NULL) = (state IN ('kept', 'undone', 'skipped')))
+) PARTITION BY RANGE (attempt_id);
+CREATE INDEX step_due ON payments.step (due_at) WHERE due_at IS NOT NULL;
 
 -- Every move of a state, for the timeline and for G8.  Written once.
 CREATE TABLE payments.history (
@@ -157,6 +221,7 @@ CREATE TABLE payments.history (
     at      timestamptz NOT NULL,
     PRIMARY KEY (book_id, id)
 ) PARTITION BY RANGE (id);
+CREATE INDEX history_about ON payments.history (about); -- how one thing came to stand where it stands
 CREATE TRIGGER written_once BEFORE UPDATE OR DELETE ON payments.history
    FOR EACH ROW EXECUTE FUNCTION platform.refuse_change();
 SELECT platform.grow(100);
@@ -168,25 +233,37 @@ INSERT INTO platform.retention (name, keep_days, least_days, reason) VALUES
     ('payments.channel_ref', NULL, NULL, 'one channel transaction is taken in once, however late it is told again'),
     ('payments.charge', NULL, NULL, 'what was collected'),
     ('payments.refund', NULL, NULL, 'what went back'),
+    ('payments.aside', NULL, NULL, 'what nobody had asked for, and what became of it'),
+    ('payments.step', 400, 90, 'what plug-ins did around a try'),
     ('payments.history', NULL, 90, 'how each payment came to stand where it stands');
 
 -- What reconciliation, the cashier and the console read.
 CREATE VIEW payments.payment_line AS
-SELECT a.book_id, a.id, a.intent_id, a.channel_account_id, a.channel, a.way, a.state, a.amount, a.currency, a.channel_ref, a.paid_at,
-       a.ask_at, a.created_at, a.expires_at, a.root_id
+SELECT a.book_id, a.id, a.intent_id, a.channel_account_id, a.channel, a.way, a.state, coalesce(CASE WHEN a.state IN ('succeeded', 'surplus') THEN a.came END, a.capture, a.amount) AS amount, a.currency, a.channel_ref, a.paid_at,
+       a.ask_at, a.created_at, a.expires_at, a.root_id, a.memo, a.unasked
   FROM payments.attempt a;
 CREATE VIEW payments.refund_line AS
-SELECT r.book_id, r.id, r.intent_id, r.attempt_id, r.channel_account_id, r.state, r.amount, r.currency, r.channel_ref, r.done_at,
-       r.created_at, r.root_id
-  FROM payments.refund r;
+SELECT r.book_id, r.id, r.intent_id, r.attempt_id, r.channel_account_id, CASE WHEN r.elsewhere IS NULL THEN r.state ELSE 'failed' END AS state,
+       r.amount, r.currency, r.channel_ref, CASE WHEN r.elsewhere IS NULL THEN r.done_at END AS done_at, r.created_at, r.root_id
+  FROM payments.refund r; -- as the channel has them
 CREATE VIEW payments.intent_line AS
 SELECT i.book_id, i.id, i.status, i.amount, i.currency, i.types, i.method_type, i.attempt_id, i.description, i.extra, i.next_action,
        i.last_error, i.cancel_reason, i.cancel_wanted_at, i.expires_at, i.root_id, i.business_line, i.created_at
   FROM payments.intent i;
+CREATE VIEW payments.charge_line AS
+SELECT c.book_id, c.id, c.intent_id, c.attempt_id, c.channel_account_id, c.method_type, c.amount, c.refunded, c.currency, c.channel_ref, c.paid_at,
+       c.created_at, i.root_id, i.business_line
+  FROM payments.charge c JOIN payments.intent i ON i.book_id = c.book_id AND i.id = c.intent_id;
+CREATE VIEW payments.known_ref AS
+SELECT r.channel_account_id, r.ref, r.book_id, r.about FROM payments.channel_ref r;
+CREATE VIEW payments.trade_line AS -- of what trades ask for
+SELECT i.book_id, i.id, i.status, coalesce(i.received, 0) AS received, c.created_at AS collected_at
+  FROM payments.intent i
+  LEFT JOIN payments.charge c ON c.intent_id = i.id AND c.book_id = i.book_id;
 CREATE VIEW payments.payer AS
 SELECT i.book_id, i.id AS intent_id, i.customer_id FROM payments.intent i;
 
 GRANT USAGE ON SCHEMA payments TO guilder_app;
-GRANT SELECT, INSERT, UPDATE ON payments.method, payments.intent, payments.attempt, payments.charge, payments.refund TO guilder_app;
+GRANT SELECT, INSERT, UPDATE ON payments.method, payments.intent, payments.attempt, payments.charge, payments.refund, payments.aside, payments.step TO guilder_app;
 GRANT SELECT, INSERT ON payments.history, payments.channel_ref TO guilder_app;
-GRANT SELECT ON payments.payment_line, payments.refund_line, payments.intent_line, payments.payer TO guilder_app;
+GRANT SELECT ON payments.payment_line, payments.refund_line, payments.intent_line, payments.trade_line, payments.payer, payments.charge_line, payments.known_ref TO guilder_app;

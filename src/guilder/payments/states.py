@@ -23,6 +23,7 @@ class IntentStatus(StrEnum):
     REQUIRES_CONFIRMATION = "requires_confirmation"
     REQUIRES_ACTION = "requires_action"
     PROCESSING = "processing"
+    REQUIRES_CAPTURE = "requires_capture"
     SUCCEEDED = "succeeded"
     CANCELED = "canceled"
 
@@ -44,13 +45,27 @@ class RefundState(StrEnum):
     FAILED = "failed"
 
 
+class AsideState(StrEnum):
+    WAITS = "waits"
+    USED = "used"
+    RETURNING = "returning"
+    RETURNED = "returned"
+    APPLIED = "applied"
+    WRITTEN_OFF = "written_off"
+
+
 _I, _A, _R = IntentStatus, AttemptState, RefundState
 
 INTENT_NEXT: dict[IntentStatus, frozenset[IntentStatus]] = {
     _I.REQUIRES_PAYMENT_METHOD: frozenset({_I.REQUIRES_CONFIRMATION, _I.PROCESSING, _I.CANCELED, _I.SUCCEEDED}),
     _I.REQUIRES_CONFIRMATION: frozenset({_I.REQUIRES_PAYMENT_METHOD, _I.PROCESSING, _I.CANCELED, _I.SUCCEEDED}),
-    _I.REQUIRES_ACTION: frozenset({_I.PROCESSING, _I.REQUIRES_PAYMENT_METHOD, _I.SUCCEEDED, _I.CANCELED}),
-    _I.PROCESSING: frozenset({_I.REQUIRES_ACTION, _I.REQUIRES_PAYMENT_METHOD, _I.SUCCEEDED, _I.CANCELED}),
+    _I.REQUIRES_ACTION: frozenset(
+        {_I.PROCESSING, _I.REQUIRES_CAPTURE, _I.REQUIRES_PAYMENT_METHOD, _I.SUCCEEDED, _I.CANCELED}
+    ),
+    _I.PROCESSING: frozenset(
+        {_I.REQUIRES_ACTION, _I.REQUIRES_CAPTURE, _I.REQUIRES_PAYMENT_METHOD, _I.SUCCEEDED, _I.CANCELED}
+    ),
+    _I.REQUIRES_CAPTURE: frozenset({_I.PROCESSING, _I.REQUIRES_PAYMENT_METHOD, _I.SUCCEEDED, _I.CANCELED}),
     _I.SUCCEEDED: frozenset(),
     _I.CANCELED: frozenset({_I.SUCCEEDED}),  # only by the merchant's rule late_success = accept
 }
@@ -69,10 +84,22 @@ REFUND_NEXT: dict[RefundState, frozenset[RefundState]] = {
     _R.UNKNOWN: frozenset({_R.PENDING, _R.SUCCEEDED, _R.FAILED}),
     _R.PENDING: frozenset({_R.UNKNOWN, _R.SUCCEEDED, _R.FAILED}),
     _R.SUCCEEDED: frozenset(),
-    _R.FAILED: frozenset(),
+    _R.FAILED: frozenset(
+        {_R.PENDING, _R.SUCCEEDED}
+    ),  # only by a person: it is sent elsewhere, or was given back elsewhere
+}
+
+_S = AsideState
+ASIDE_NEXT: dict[AsideState, frozenset[AsideState]] = {
+    _S.WAITS: frozenset({_S.USED, _S.RETURNING, _S.APPLIED, _S.WRITTEN_OFF}),
+    _S.RETURNING: frozenset({_S.RETURNED, _S.WAITS}),
+    _S.USED: frozenset(),
+    _S.RETURNED: frozenset(),
+    _S.APPLIED: frozenset(),
+    _S.WRITTEN_OFF: frozenset(),
 }
 
 OPEN_ATTEMPT = frozenset({_A.UNKNOWN, _A.PENDING, _A.AUTHORISED})
 OPEN_REFUND = frozenset({_R.UNKNOWN, _R.PENDING})
 CONFIRMABLE = frozenset({_I.REQUIRES_PAYMENT_METHOD, _I.REQUIRES_CONFIRMATION, _I.REQUIRES_ACTION})
-CANCELABLE = frozenset({_I.REQUIRES_PAYMENT_METHOD, _I.REQUIRES_CONFIRMATION, _I.REQUIRES_ACTION, _I.PROCESSING})
+CANCELABLE = CONFIRMABLE | {_I.PROCESSING, _I.REQUIRES_CAPTURE}

@@ -4,6 +4,7 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import fields
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
+from uuid import UUID
 
 import msgspec
 
@@ -11,18 +12,19 @@ from guilder import ledger
 from guilder.core import ids
 from guilder.core.check import must
 from guilder.core.errors import WrongState
-from guilder.payments.model import Attempt, BookKey, Changes, Charge, Intent, Method, Refund
-from guilder.payments.states import AttemptState, IntentStatus, RefundState
-from guilder.platform import case, outbox, persons
+from guilder.ledger import Posted
+from guilder.payments.model import Aside, Attempt, BookKey, Changes, Charge, Intent, Method, Refund
+from guilder.payments.states import AsideState, AttemptState, IntentStatus, RefundState
+from guilder.platform import case, counters, outbox, persons
 from guilder.platform.db import Contended, Row, Tx
 from guilder.platform.persons import Keys, PersonKey
 from guilder.platform.sql import Query, load
 
 Q = load(__package__)
-T = TypeVar("T", Method, Intent, Attempt, Charge, Refund)
+T = TypeVar("T", Method, Intent, Attempt, Charge, Refund, Aside)
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
-_JSON = frozenset({"metadata", "extra", "next_action", "last_error", "problem", "billing"})
+_JSON = frozenset({"metadata", "extra", "next_action", "last_error", "problem", "billing", "given"})
 
 
 class Shape(Generic[T]):
@@ -52,6 +54,7 @@ class Shape(Generic[T]):
 
 
 METHOD, INTENT, ATTEMPT, CHARGE, REFUND = Shape(Method), Shape(Intent), Shape(Attempt), Shape(Charge), Shape(Refund)
+ASIDE = Shape(Aside)
 _INTENT = len(fields(Intent))
 
 
@@ -122,6 +125,25 @@ async def refunds(tx: Tx, intents: Iterable[BookKey]) -> dict[BookKey, Refund]:
     return {r.key: r for r in map(refund_of, await _belonging(tx, Q.refunds_of_intents, intents))}
 
 
+async def asides(tx: Tx, attempts: Iterable[Attempt]) -> dict[BookKey, Aside]:
+    """What lies aside, or lay, for tries whose payments are locked."""
+    return {a.key: a for a in map(aside_of, await _belonging(tx, Q.asides_of_attempts, [a.key for a in attempts]))}
+
+
+async def asides_of_refs(tx: Tx, refs: Iterable[tuple[UUID, str]]) -> dict[BookKey, Aside]:
+    """What lies aside under these numbers of channel accounts, whichever try it came for."""
+    wanted = sorted(set(refs))
+    rows = await tx.rows(Q.asides_of_refs, [r[0] for r in wanted], [r[1] for r in wanted]) if wanted else []
+    return {a.key: a for a in map(aside_of, rows)}
+
+
+def mark_disputed(tx: Tx, charges: Iterable[BookKey]) -> None:
+    """Have charges say that they are, or were, in dispute.  What decides about them asks the disputes themselves."""
+    wanted = sorted(set(charges))
+    if wanted:
+        tx.write(Q.mark_disputed, *_columns(wanted))
+
+
 async def _belonging(tx: Tx, query: Query, keys: Iterable[BookKey]) -> list[Row]:
     wanted = sorted(set(keys))
     return await tx.rows(query, *_columns(wanted)) if wanted else []
@@ -131,7 +153,7 @@ def _columns(keys: Sequence[BookKey]) -> tuple[list[Any], list[Any]]:
     return [k[0] for k in keys], [k[1] for k in keys]
 
 
-async def save(tx: Tx, changes: Changes) -> None:
+async def save(tx: Tx, changes: Changes) -> Sequence[Posted]:
     """Have everything written that a batch did: rows, journals, history, events, cases.  One statement for all of it (D5).
 
     What was `seen` and not locked must be as it was, or the transaction is Contended.  Money is moved under the lock alone.
@@ -140,6 +162,8 @@ async def save(tx: Tx, changes: Changes) -> None:
         changes.seen is None or not (changes.journals or changes.charges or changes.refunds), "money moves under a lock"
     )
     keys = await _hold(tx, changes)
+    await _settle_takes(tx, changes)
+    posted: Sequence[Posted] = ()
     if changes.journals:
         posted = await ledger.post(tx, changes.journals)
         for journal, answer in zip(changes.journals, posted, strict=True):
@@ -151,6 +175,8 @@ async def save(tx: Tx, changes: Changes) -> None:
         (Q.insert_attempts, ATTEMPT, c.new_attempts, none),
         (Q.insert_charges, CHARGE, c.new_charges, none),
         (Q.insert_refunds, REFUND, c.new_refunds, none),
+        (Q.insert_asides, ASIDE, c.new_asides, none),
+        (Q.update_asides, ASIDE, c.asides, c.new_asides),
         (Q.update_charges, CHARGE, c.charges, c.new_charges),
         (Q.update_refunds, REFUND, c.refunds, c.new_refunds),
     ):
@@ -162,8 +188,26 @@ async def save(tx: Tx, changes: Changes) -> None:
         tx.write(Q.insert_channel_refs, [(*ref, *about) for ref, about in refs])
     if c.moves:
         tx.write(Q.insert_history, [(m.book_id, ids.new_id(), *_MOVED(m)) for m in c.moves])
+    if c.steps:
+        tx.write(Q.insert_steps, [msgspec.structs.astuple(s) for s in c.steps])
     case.open_many(tx, c.cases)
     outbox.emit(tx, c.events, keys)
+    return posted
+
+
+async def _settle_takes(tx: Tx, c: Changes) -> None:
+    """What an attempt took of its account's limits stands when it is paid, and is given back when it ends without."""
+    moved = [
+        (m.became, c.attempts[m.book_id, m.about])
+        for m in c.moves
+        if m.kind == "attempt" and (m.book_id, m.about) in c.attempts
+    ]
+    counted = [(became, (a.channel_account_id, a.id)) for became, a in moved if a.counted]
+    if counted:
+        await counters.commit(tx, {take for became, take in counted if became == AttemptState.SUCCEEDED})
+        await counters.release(
+            tx, {take for became, take in counted if became in (AttemptState.FAILED, AttemptState.CLOSED)}
+        )
 
 
 async def _hold(tx: Tx, c: Changes) -> Keys:
@@ -237,3 +281,10 @@ def refund_of(row: Row) -> Refund:
     refund = REFUND.of(tuple(row.values()))
     refund.state = RefundState(refund.state)
     return refund
+
+
+def aside_of(row: Row) -> Aside:
+    """What lies aside, from its row."""
+    aside = ASIDE.of(tuple(row.values()))
+    aside.state = AsideState(aside.state)
+    return aside

@@ -6,35 +6,26 @@ while asking is followed when it is over.
 """
 
 import asyncio
-import logging
-from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
-from typing import Generic, TypeVar
+from collections.abc import Sequence
 from uuid import UUID
 
 from guilder.channels.model import State
 from guilder.core import clock
-from guilder.core.errors import GuilderError
-from guilder.payments import asking, store
+from guilder.payments import asking, front, store
+from guilder.payments.askers import AT_ONCE, Askers, in_its_chain
 from guilder.payments.cancel import EXPIRE, Expire
 from guilder.payments.model import Attempt, Refund
 from guilder.payments.present import Face
-from guilder.payments.states import OPEN_ATTEMPT, RefundState
+from guilder.payments.states import OPEN_ATTEMPT, AttemptState, RefundState
 from guilder.platform import context
-from guilder.platform.db import CommitUnknown, DatabaseError, Tx
+from guilder.platform.db import Tx
 from guilder.platform.environment import Env
 from guilder.platform.failpoints import reach
 from guilder.platform.jobs import Loop
 from guilder.platform.sql import load
 
 Q = load(__package__)
-T = TypeVar("T", Attempt, Refund)
-log = logging.getLogger("guilder.payments")
 LEASE_S = 60  # longer than a close, a creation and two queries may take together
-AT_ONCE = 32  # claimed in one go
-PER_ACCOUNT = 24  # asked at once at one channel account
-IN_ALL = 96
 
 
 async def claim_attempts(rt: Env, room: int, full: Sequence[UUID] = ()) -> list[Attempt]:
@@ -52,7 +43,7 @@ async def claim_attempts(rt: Env, room: int, full: Sequence[UUID] = ()) -> list[
 async def sweep_attempts(rt: Env) -> int:
     """Ask about the attempts that are due, and wait for the answers; how many there were."""
     due = await claim_attempts(rt, AT_ONCE)
-    await asyncio.gather(*(_in_its_chain(rt, a, _ask_about) for a in due))
+    await asyncio.gather(*(in_its_chain(rt, a, _ask_about) for a in due))
     return len(due)
 
 
@@ -64,12 +55,15 @@ async def _ask_about(rt: Env, attempt: Attempt) -> None:
     if row is None:
         return
     intent = store.intent_of(row)
-    if attempt.close_wanted or attempt.expires_at <= clock.now():
+    capturing = attempt.state is AttemptState.AUTHORISED and attempt.capture is not None and not attempt.close_wanted
+    if not capturing and (attempt.close_wanted or attempt.expires_at <= clock.now()):
         outcome, door = await asking.close(rt, intent, attempt, account), "close"
-    elif attempt.state.value == "unknown":
+    elif attempt.state is AttemptState.UNKNOWN:
         outcome, door = await asking.settle_unknown(rt, intent, attempt, account), "query"
     else:
         outcome, door = await asking.query(rt, attempt, account), "query"
+        if outcome.state is State.AUTHORISED and attempt.capture is not None:
+            outcome, door = await asking.capture(rt, attempt, account), "capture"
     await asking.record(rt, attempt, account, outcome, door, context.current())
     reach("jan.after_commit", attempt.id)
 
@@ -86,19 +80,22 @@ async def claim_refunds(rt: Env, room: int, full: Sequence[UUID] = ()) -> list[R
 async def sweep_refunds(rt: Env) -> int:
     """Send or ask about the refunds that are due, and wait for the answers; how many there were."""
     due = await claim_refunds(rt, AT_ONCE)
-    await asyncio.gather(*(_in_its_chain(rt, r, _ask_about_refund) for r in due))
+    await asyncio.gather(*(in_its_chain(rt, r, _ask_about_refund) for r in due))
     return len(due)
 
 
 async def _ask_about_refund(rt: Env, refund: Refund) -> None:
     account = await asking.the_account(rt, refund)
-    outcome = await asking.query_refund(rt, refund, account)
+    row = await rt.db.row(Q.find_attempt, refund.book_id, refund.attempt_id)
+    if row is None:
+        return
+    paid = store.attempt_of(row)
+    outcome = await asking.query_refund(rt, refund, paid, account)
     if outcome.state is State.NOT_FOUND or (
         outcome.state is State.UNKNOWN and refund.state is RefundState.UNKNOWN and refund.asked <= 1
     ):
-        row = await rt.db.row(Q.find_attempt, refund.book_id, refund.attempt_id)
-        if row is not None:  # under the same key: asking twice gives back once
-            outcome = await asking.ask_refund(rt, refund, store.attempt_of(row), account)
+        made = await asking.ask_refund(rt, refund, paid, account)  # under the same key: asking twice gives back once
+        outcome = await asking.again(made, lambda: asking.query_refund(rt, refund, paid, account))
     await asking.record_refund(rt, refund, account, outcome, "query", context.current())
 
 
@@ -113,52 +110,10 @@ async def sweep_expired(rt: Env) -> int:
     return len(rows)
 
 
-async def _in_its_chain(rt: Env, thing: T, ask: Callable[[Env, T], Awaitable[None]]) -> None:
-    """Ask about one thing as part of its own chain of work; what fails is asked about again after its lease."""
-    about = context.carry_on(
-        thing.root_id, business_line=thing.business_line, book_id=thing.book_id, actor="sweep", env=rt.name
-    )
-    with context.use(about):
-        try:
-            await ask(rt, thing)
-        except (GuilderError, DatabaseError, CommitUnknown) as error:
-            log.warning("a sweep could not finish: %s", error)
-        except Exception:
-            log.exception("a sweep failed")
-
-
-class Askers(Generic[T]):
-    """The askers of one process: many at once, and only so many per channel account, so that a channel that hangs delays no other."""
-
-    def __init__(
-        self, claim: Callable[[Env, int, Sequence[UUID]], Awaitable[list[T]]], ask: Callable[[Env, T], Awaitable[None]]
-    ) -> None:
-        self._claim, self._ask = claim, ask
-        self._busy: dict[Env, Counter[UUID]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def __call__(self, rt: Env) -> int:
-        """Give what is due to whoever is free, and wait for nobody; how much there was."""
-        busy = self._busy.setdefault(rt, Counter())
-        full = [account for account, n in busy.items() if n >= PER_ACCOUNT]
-        room = min(AT_ONCE, IN_ALL - busy.total())
-        due = await self._claim(rt, room, full) if room > 0 else []
-        for thing in due:
-            busy[thing.channel_account_id] += 1
-            task = asyncio.create_task(_in_its_chain(rt, thing, self._ask))
-            self._tasks.add(task)
-            task.add_done_callback(partial(self._done, busy, thing.channel_account_id))
-        return len(due)
-
-    def _done(self, busy: Counter[UUID], account: UUID, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        busy[account] -= 1
-        if not busy[account]:
-            del busy[account]
-
-
+FRONT = Loop("payments.front", 0.2, front.ASKERS, full=front.AT_ONCE)
 LOOPS = (
     Loop("payments.attempts", 0.5, Askers(claim_attempts, _ask_about), full=AT_ONCE),
     Loop("payments.refunds", 0.5, Askers(claim_refunds, _ask_about_refund), full=AT_ONCE),
     Loop("payments.expired", 2.0, sweep_expired, full=200),
+    FRONT,
 )

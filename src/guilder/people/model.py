@@ -12,6 +12,7 @@ from guilder.merchants.keys import SCOPES
 PERMISSIONS = (
     *SCOPES, "people:read", "people:write", "merchants:read", "merchants:write", "channels:read", "channels:write", "keys:read",
     "keys:write", "keys:reveal", "approvals:read", "approvals:write", "approvals:decide", "cases:read", "cases:write", "audit:read",
+    "routing:read", "routing:write",
 )  # fmt: skip
 
 

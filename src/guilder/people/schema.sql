@@ -152,30 +152,30 @@ CREATE TRIGGER bump AFTER UPDATE OF revoked_at, expires_at OR DELETE ON people.s
 INSERT INTO people.role (name, built_in, description, permissions) VALUES
     ('operator', true, 'runs the platform: people, merchants, contracts, keys; moves no money', ARRAY[
         'people:read', 'people:write', 'merchants:read', 'merchants:write', 'channels:read', 'channels:write', 'keys:read', 'keys:write',
-        'webhooks:read', 'webhooks:write', 'events:read', 'payments:read', 'refunds:read', 'checkout:read', 'customers:read', 'ledger:read',
-        'approvals:read', 'approvals:write', 'approvals:decide', 'cases:read', 'cases:write', 'audit:read']),
+        'webhooks:read', 'webhooks:write', 'events:read', 'payments:read', 'refunds:read', 'payouts:read', 'disputes:read', 'checkout:read', 'customers:read', 'ledger:read',
+        'approvals:read', 'approvals:write', 'approvals:decide', 'cases:read', 'cases:write', 'audit:read', 'routing:read', 'routing:write', 'stores:read', 'stores:write']),
     ('finance', true, 'the books: journals, refunds, cases of money', ARRAY[
-        'payments:read', 'refunds:read', 'refunds:write', 'checkout:read', 'events:read', 'ledger:read', 'ledger:write', 'merchants:read',
-        'channels:read', 'approvals:read', 'approvals:decide', 'cases:read', 'cases:write']),
+        'payments:read', 'refunds:read', 'refunds:write', 'payouts:read', 'payouts:write', 'disputes:read', 'disputes:write', 'checkout:read', 'events:read', 'ledger:read', 'ledger:write', 'merchants:read',
+        'channels:read', 'approvals:read', 'approvals:decide', 'cases:read', 'cases:write', 'routing:read', 'stores:read']),
     ('risk', true, 'looks at payments and payers, stops what is wrong', ARRAY[
-        'payments:read', 'payments:write', 'refunds:read', 'checkout:read', 'customers:read', 'events:read', 'merchants:read',
-        'approvals:read', 'approvals:decide', 'cases:read', 'cases:write']),
+        'payments:read', 'payments:write', 'refunds:read', 'payouts:read', 'disputes:read', 'checkout:read', 'customers:read', 'events:read', 'merchants:read',
+        'approvals:read', 'approvals:decide', 'cases:read', 'cases:write', 'stores:read']),
     ('developer', true, 'connects a business: payments, webhooks, keys; not the books', ARRAY[
-        'payments:read', 'payments:write', 'refunds:read', 'checkout:read', 'checkout:write', 'customers:read', 'events:read',
-        'webhooks:read', 'webhooks:write', 'keys:read', 'keys:write', 'channels:read', 'merchants:read']),
+        'payments:read', 'payments:write', 'refunds:read', 'payouts:read', 'disputes:read', 'checkout:read', 'checkout:write', 'customers:read', 'events:read',
+        'webhooks:read', 'webhooks:write', 'keys:read', 'keys:write', 'channels:read', 'merchants:read', 'routing:read', 'stores:read']),
     ('auditor', true, 'reads everything, changes nothing', ARRAY[
-        'payments:read', 'refunds:read', 'checkout:read', 'customers:read', 'events:read', 'webhooks:read', 'ledger:read', 'people:read',
-        'merchants:read', 'channels:read', 'keys:read', 'approvals:read', 'cases:read', 'audit:read']),
+        'payments:read', 'refunds:read', 'payouts:read', 'disputes:read', 'checkout:read', 'customers:read', 'events:read', 'webhooks:read', 'ledger:read', 'people:read',
+        'merchants:read', 'channels:read', 'keys:read', 'approvals:read', 'cases:read', 'audit:read', 'routing:read', 'stores:read']),
     ('merchant_owner', true, 'everything of one merchant', ARRAY[
-        'payments:read', 'payments:write', 'refunds:read', 'refunds:write', 'checkout:read', 'checkout:write', 'customers:read',
+        'payments:read', 'payments:write', 'refunds:read', 'refunds:write', 'payouts:read', 'payouts:write', 'disputes:read', 'disputes:write', 'checkout:read', 'checkout:write', 'customers:read',
         'customers:write', 'customers:erase', 'events:read', 'webhooks:read', 'webhooks:write', 'ledger:read', 'ledger:write', 'people:read',
         'people:write', 'merchants:read', 'channels:read', 'channels:write', 'keys:read', 'keys:write', 'keys:reveal', 'approvals:read',
-        'approvals:write', 'approvals:decide', 'cases:read', 'cases:write', 'audit:read']),
+        'approvals:write', 'approvals:decide', 'cases:read', 'cases:write', 'audit:read', 'routing:read', 'routing:write', 'stores:read', 'stores:write']),
     ('merchant_staff', true, 'the daily work of one merchant: payments, refunds, payers', ARRAY[
-        'payments:read', 'payments:write', 'refunds:read', 'refunds:write', 'checkout:read', 'checkout:write', 'customers:read',
-        'customers:write', 'events:read', 'approvals:read', 'cases:read', 'cases:write']),
+        'payments:read', 'payments:write', 'refunds:read', 'refunds:write', 'payouts:read', 'disputes:read', 'checkout:read', 'checkout:write', 'customers:read',
+        'customers:write', 'events:read', 'approvals:read', 'cases:read', 'cases:write', 'stores:read']),
     ('read_only', true, 'looks at payments and books', ARRAY[
-        'payments:read', 'refunds:read', 'checkout:read', 'customers:read', 'events:read', 'ledger:read', 'approvals:read', 'cases:read']);
+        'payments:read', 'refunds:read', 'payouts:read', 'disputes:read', 'checkout:read', 'customers:read', 'events:read', 'ledger:read', 'approvals:read', 'cases:read', 'stores:read']);
 
 GRANT USAGE ON SCHEMA people TO guilder_app;
 GRANT SELECT, INSERT, UPDATE ON people.person, people.service, people.invitation, people.session, people.service_key TO guilder_app;

@@ -53,7 +53,7 @@ SLICE = 5000  # events of a slice of the full pass
 SHARE = 0.01  # of the time, for each pass
 REST_S = 60  # between two full passes, at least
 LEASE_S = 60
-MOST = 100  # cases that one look opens: when everything is broken, one of them tells it
+MOST = 100  # cases that one look opens for one audit: when everything is broken, one of them tells it, and no audit hides another
 
 FOUND = Counter("guilder_drift_found_total", "What the auditor found broken; found again, it counts again", ["audit"])
 OPEN = Gauge("guilder_drift_open", "Open cases of drift", ["env"], multiprocess_mode="livemax")
@@ -226,16 +226,25 @@ async def _keep(
 ) -> None:
     """(A2) Open the cases, and move on."""
 
+    told = [d for group in _by_audit(drift) for d in group[:MOST]]
+
     async def work(tx: Tx) -> None:
-        case.open_many(tx, [d.case() for d in drift[:MOST]])
+        case.open_many(tx, [d.case() for d in told])
         await tx.run(Q.keep_audit, kind, *(place or (NEVER, NEVER)), rest_s, place is None)
 
     await rt.db.transact(work)
     SECONDS.labels(rt.name, kind).inc(took_s)
     for d in drift:
         FOUND.labels(d.audit).inc()
-    for d in drift[:MOST]:
+    for d in told:
         log.error("drift: %s: %s: %s, expected %s, found %s", d.audit, d.subject, d.fault, d.expected, d.found)
+
+
+def _by_audit(drift: Sequence[Drift]) -> list[list[Drift]]:
+    groups: dict[str, list[Drift]] = {}
+    for d in drift:
+        groups.setdefault(d.audit, []).append(d)
+    return list(groups.values())
 
 
 async def measure(rt: Env) -> int:

@@ -12,14 +12,17 @@ the composition root has registered: it leaves a journal or an approval, or says
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from guilder.core import ids
+from guilder.core.check import must
 from guilder.platform import context, telemetry
 from guilder.platform.db import Database, Row, Tx
+from guilder.platform.environment import Env
 from guilder.platform.sql import load
 
 Q = load(__package__)
@@ -70,14 +73,18 @@ class Verdict:
     resolver: str
     why: str
     units: int | None = None
+    reference: str = ""  # what shows it, outside of here
+    paid_by: str = ""  # whose pocket it came from
+    ground: Any = None  # what its resolver has read before the transaction
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What a resolver left."""
+    """What a resolver left.  `until`: others have to agree first; the case waits for them, and ends with what they say."""
 
     journal_id: UUID | None = None
     approval_id: UUID | None = None
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +95,41 @@ class Resolver:
     says: str  # one sentence for a person
     fits: Callable[[Dossier], bool]
     run: Callable[[Tx, Dossier, Verdict], Awaitable[Trace]]
+    witnessed: bool = False  # it wants to know who has paid, and what shows it
     books: bool = False  # it posts between accounts of the chart: only the platform's people may
+    prepare: Callable[[Env, Dossier, Verdict], Awaitable[Any]] | None = (
+        None  # what it has to read before the transaction
+    )
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a case has ended, and by whom."""
+
+    actor: str
+    resolver: str
+    why: str
+
+
+Ending = Callable[
+    [Tx, Dossier, Answer], Awaitable[None]
+]  # what ends with the cases of a kind, in the commit that ends them
 _resolvers: dict[str, Resolver] = {}
+_endings: dict[str, Ending] = {}
 
 
-def register(resolvers: Sequence[Resolver]) -> None:
-    """The ways in which cases can end; called once, by the composition root."""
+def register(resolvers: Sequence[Resolver], endings: Mapping[str, Ending] | None = None) -> None:
+    """The ways in which cases can end, and what ends with those of some kinds; called once, by the composition root."""
     _resolvers.clear()
     _resolvers.update({r.name: r for r in resolvers})
+    _endings.clear()
+    _endings.update(endings or {})
+
+
+async def ended(tx: Tx, about: Dossier, answer: Answer) -> None:
+    """Have end what was waiting for this case."""
+    if (ending := _endings.get(about.kind)) is not None:
+        await ending(tx, about, answer)
 
 
 def ways(about: Dossier) -> list[Resolver]:
@@ -135,6 +167,15 @@ def open_many(tx: Tx, cases: Sequence[Case]) -> None:
     )
     for c in ordered:
         telemetry.CASES.labels(c.kind).inc()
+
+
+async def close_many(tx: Tx, closed: Sequence[tuple[UUID, str, str]], resolver: str, why: str) -> None:
+    """End cases (book, kind, subject), if they have not ended: what they asked is answered by what else is in this transaction."""
+    must(not any(kind in _endings for _, kind, _ in closed), "what waits for a case hears of its answer")
+    if closed:
+        columns = [list(c) for c in zip(*sorted(set(closed), key=lambda c: (c[0].bytes, *c[1:])), strict=True)]
+        by = context.current().actor or "operator"
+        await tx.run(Q.close_cases, *columns, [ids.new_id() for _ in columns[0]], by, resolver, why)
 
 
 async def open_one(db: Database, found: Case) -> None:

@@ -5,7 +5,7 @@ meanwhile, or resolves it first, undoes all of it, journal included; and nobody 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -14,8 +14,9 @@ from msgspec import UNSET, UnsetType
 from guilder.core import clock, ids
 from guilder.core.errors import Forbidden, Invalid, NotFound, Rejected
 from guilder.platform import case, context, trail
-from guilder.platform.case import Verdict
+from guilder.platform.case import Resolver, Trace, Verdict
 from guilder.platform.db import Contended, Database, Row, Tx
+from guilder.platform.environment import Env
 from guilder.platform.sql import load, walked
 
 Q = load(__package__)
@@ -172,23 +173,80 @@ async def resolve(tx: Tx, reach: Reach, id: UUID | None, verdict: Verdict) -> Ro
         raise Invalid(f"This case ends by {' or '.join(ways) or 'nothing yet'}.{moved}", param="resolver")
     if ways[verdict.resolver].books and not reach.books:
         raise Forbidden("This books between accounts of the platform: its people do that.")
+    _check_witness(ways[verdict.resolver], verdict)
     if not verdict.why.strip():
         raise Invalid("Say why: whoever asks in a year has nothing else.", param="why")
-    left = await ways[verdict.resolver].run(tx, about, verdict)
+    try:
+        left = await ways[verdict.resolver].run(tx, about, verdict)
+    except Rejected as refused:
+        again = _there(await tx.row(Q.find_case, id, reach.book_id, reach.owner))
+        if again["version"] != was["version"]:
+            raise Contended("somebody else has resolved it: that is why it cannot be done") from refused
+        raise
+    if left.until is not None:
+        return await _wait_for_others(tx, was, left, verdict)
+    return await _end(tx, was, verdict.resolver, verdict.why, left)
+
+
+def _check_witness(way: Resolver, verdict: Verdict) -> None:
+    if way.witnessed and not (verdict.reference.strip() and verdict.paid_by):
+        raise Invalid(
+            "Say who has paid (`paid_by`), and what shows it (`reference`): the number of a transfer, an attachment of the case.",
+            param="reference" if verdict.paid_by else "paid_by",
+        )
+    if not way.witnessed and (verdict.reference or verdict.paid_by):
+        raise Invalid(
+            "This says nothing of a payment elsewhere: leave `reference` and `paid_by` out.", param="resolver"
+        )
+
+
+async def end_approved(tx: Tx, book_id: UUID, id: UUID | None, resolver: str, why: str, left: Trace) -> None:
+    """End a case by what others have agreed to.  Raises Resolved if it ended otherwise meanwhile."""
+    was = _there(await tx.row(Q.find_case, id, book_id, None))
+    if was["state"] == "resolved":
+        raise Resolved("The case that wanted this was resolved otherwise.")
+    await _end(tx, was, resolver, why, left)
+
+
+async def ready(env: Env, reach: Reach, id: UUID | None, verdict: Verdict) -> Verdict:
+    """The verdict with what its resolver has to read, or to ask, before the transaction that ends the case.  Raises NotFound."""
+    row = await find(env.db, reach, id)
+    about = case.dossier(row)
+    way = next((r for r in case.ways(about) if r.name == verdict.resolver), None)
+    if row["state"] == "resolved" or way is None or way.prepare is None or (way.books and not reach.books):
+        return verdict  # refused by `resolve`, or nothing to be read
+    return replace(verdict, ground=await way.prepare(env, about, verdict))
+
+
+async def _wait_for_others(tx: Tx, was: Row, left: Trace, verdict: Verdict) -> Row:
+    """The case waits until they have agreed, or their time is over: then it is open again."""
+    assert left.approval_id is not None
+    shown = ids.show("apr", left.approval_id)
+    tx.write(
+        Q.insert_case_comment,
+        was["book_id"],
+        ids.new_id(),
+        was["id"],
+        _actor(),
+        f"{verdict.resolver} waits for {shown}: {verdict.why}",
+    )
+    return await _move(tx, "case.waits", was, was["owner"], was["due_at"], "waiting", left.until, verdict.why)
+
+
+async def _end(tx: Tx, was: Row, resolver: str, why: str, left: Trace) -> Row:
     is_now = await tx.row(Q.resolve_case, was["book_id"], was["id"], was["version"])
     if is_now is None:
         raise Contended("the case is not any more what it was when it was read")
     await tx.run(
-        Q.insert_case_decision, was["book_id"], ids.new_id(), was["id"], was["reopened"], _actor(), verdict.resolver, verdict.why,
+        Q.insert_case_decision, was["book_id"], ids.new_id(), was["id"], was["reopened"], _actor(), resolver, why,
         left.journal_id, left.approval_id,
     )  # fmt: skip
-    after: dict[str, object] = {"state": "resolved", "resolver": verdict.resolver}
+    await case.ended(tx, case.dossier(was), case.Answer(_actor(), resolver, why))
+    after: dict[str, object] = {"state": "resolved", "resolver": resolver}
     if left.journal_id is not None:
         after["journal"] = ids.show("jl", left.journal_id)
     shown = ids.show("case", was["id"])
-    trail.note(
-        tx, "case.resolved", shown, book_id=was["book_id"], before={"state": was["state"]}, after=after, why=verdict.why
-    )
+    trail.note(tx, "case.resolved", shown, book_id=was["book_id"], before={"state": was["state"]}, after=after, why=why)
     return is_now
 
 

@@ -15,6 +15,7 @@ from guilder.platform import wire
 from guilder.platform.batch import Lane, Limits, Work
 from guilder.platform.crypto import Keyring
 from guilder.platform.db import Database, DatabaseError
+from guilder.platform.health import Health
 from guilder.platform.settings import Settings
 from guilder.platform.sql import load
 from guilder.platform.wire import Message, Wire
@@ -96,6 +97,7 @@ class Env:
     control: Database
     keyring: Keyring
     cache: Cache
+    health: Health = field(default_factory=Health)
     _lanes: dict[str, Lane[Any, Any]] = field(default_factory=dict)
     _wire: Wire | None = None
 
@@ -116,7 +118,8 @@ class Env:
     def wire(self) -> Wire:
         """The way to the channels."""
         if self._wire is None:
-            self._wire = Wire(self.lane(JOURNAL))
+            inside = self.settings.channel_inside
+            self._wire = Wire(self.lane(JOURNAL), loopback=self.name == "test", inside=inside, health=self.health)
         return self._wire
 
     async def close(self) -> None:

@@ -4,8 +4,8 @@
     await check_host(target, look_up)                 # when it is saved: none of its addresses is inside
     connector = guarded_connector(loopback=False)     # when it is sent: the connection is pinned to an address that was checked
 
-A merchant chooses the URL of a webhook, an OpenID provider those of its keys and tokens, and our servers connect to them: unguarded, that
-reads cloud metadata and talks to our own database (server-side request forgery).  Three fences, each enough alone for its kind of trick.
+A merchant chooses the URL of a webhook and where his channel is, an OpenID provider those of its keys and tokens, and our servers connect to
+them: unguarded, that reads cloud metadata and talks to our own database (server-side request forgery).  Three fences, each enough alone for its kind of trick.
 
     the URL       a strict grammar of our own, so that no two parsers can disagree: https, few ports, no user, no fragment, a host
                   that is a name or a canonical address (not 127.1, 0x7f.1, 2130706433)
@@ -13,7 +13,9 @@ reads cloud metadata and talks to our own database (server-side request forgery)
     the socket    checked once more at the moment when it is made for an address: what was checked is what is connected to,
                   whatever a name server answers the next time (DNS rebinding)
 
-`loopback` is for webhooks of the environment `test`, and for providers of this machine: http, any port, and addresses of this machine.
+`loopback` is for webhooks and channels of the environment `test`, and for providers of this machine: http, any port, and addresses of this
+machine.  `inside` names networks that the operator has opened (for channels: the setting `channel_networks`): with one, names of the inside,
+http and any port pass the first fence, and the other two ask whether the address is public or in one of these.
 Networks: IANA's special-purpose registries for IPv4 and IPv6, and what clouds use beside them.
 """
 
@@ -24,7 +26,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
 import aiohttp
@@ -63,6 +65,7 @@ _PUBLIC_V6 = ip_network(
 _INSIDE_V6 = tuple(ip_network(n) for n in ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20"))
 
 Address = IPv4Address | IPv6Address
+Networks = tuple[IPv4Network | IPv6Network, ...]
 LookUp = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
@@ -78,6 +81,12 @@ class Target:
     host: str
     port: int
     loopback: bool
+    inside: Networks = ()
+
+
+def networks(text: str) -> Networks:
+    """'10.20.0.0/16, fd12::/48'.  Raises ValueError."""
+    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
 
 
 def is_public(address: Address) -> bool:
@@ -87,17 +96,19 @@ def is_public(address: Address) -> bool:
     return address in _PUBLIC_V6 and not any(address in n for n in _INSIDE_V6)
 
 
-def is_allowed(text: str, *, loopback: bool) -> bool:
+def is_allowed(text: str, *, loopback: bool, inside: Networks = ()) -> bool:
     """Whether a connection to the address `text` may be made."""
     try:
         address = ip_address(text)
     except ValueError:
         return False
-    return is_public(address) or (loopback and address.is_loopback and getattr(address, "ipv4_mapped", None) is None)
+    if is_public(address) or (loopback and address.is_loopback and getattr(address, "ipv4_mapped", None) is None):
+        return True
+    return any(address.version == network.version and address in network for network in inside)
 
 
 @lru_cache(maxsize=4096)
-def check_url(url: str, *, loopback: bool) -> Target:
+def check_url(url: str, *, loopback: bool, inside: Networks = ()) -> Target:
     """The first fence: the URL's own text.  Raises Refused."""
     match = _URL.fullmatch(url) if len(url) <= MAX_URL else None
     if match is None:
@@ -108,20 +119,21 @@ def check_url(url: str, *, loopback: bool) -> Target:
     if "#" in rest or "\\" in rest:
         raise Refused("The URL must have no fragment and no backslash.")
     port = int(match["port"] or (443 if scheme == "https" else 80))
-    if not loopback and scheme != "https":
+    strict = not loopback and not inside
+    if strict and scheme != "https":
         raise Refused("The URL must begin with https://.")
-    if not 0 < port < 65536 or (not loopback and port not in PORTS):
+    if not 0 < port < 65536 or (strict and port not in PORTS):
         raise Refused(f"The port {port} is not allowed; use {' or '.join(map(str, sorted(PORTS)))}.")
-    _check_name(host, loopback)
+    _check_name(host, loopback, inside)
     made = URL(f"{scheme}://{host}:{port}{rest}", encoded=True)
     if made.raw_host != host.strip("[]") or made.port != port or made.user is not None:
         raise Refused("The URL can be read in two ways.")
-    return Target(made, host.strip("[]"), port, loopback)
+    return Target(made, host.strip("[]"), port, loopback, inside)
 
 
-def _check_name(host: str, loopback: bool) -> None:
+def _check_name(host: str, loopback: bool, inside: Networks) -> None:
     if host.startswith("[") or host.replace(".", "").isdigit():
-        if not is_allowed(host.strip("[]"), loopback=loopback):
+        if not is_allowed(host.strip("[]"), loopback=loopback, inside=inside):
             raise Refused(f"{host} is no public address.")
         return
     labels = host.split(".")
@@ -129,6 +141,8 @@ def _check_name(host: str, loopback: bool) -> None:
         return
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
         raise Refused(f"{host} is no host name.")
+    if inside and not labels[-1].isdigit():
+        return
     if len(labels) < 2 or labels[-1] in _INSIDE_NAMES or not labels[-1][0].isalpha():
         raise Refused(f"{host} is no public host name.")
 
@@ -149,7 +163,7 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(32, thread_name_prefix="names")
 
 
-async def check_host(target: Target, look_up: LookUp = look_up) -> None:
+async def check_host(target: Target, look_up: LookUp = look_up, *, param: str = "url") -> None:
     """The second fence when an endpoint is saved.  Raises Invalid if the host is inside.
 
     A name that nobody knows (yet) passes: it is looked up again at each sending.
@@ -159,22 +173,23 @@ async def check_host(target: Target, look_up: LookUp = look_up) -> None:
             addresses = await look_up(target.host, target.port)
     except (OSError, UnicodeError, TimeoutError):
         return
-    if not all(is_allowed(a, loopback=target.loopback) for a in addresses):
-        raise Invalid(f"{target.host} is not on the public internet.", code="url_invalid", param="url")
+    if not all(is_allowed(a, loopback=target.loopback, inside=target.inside) for a in addresses):
+        raise Invalid(f"{target.host} is not on the public internet.", code="url_invalid", param=param)
 
 
 class _Names(AbstractResolver):
     """The second fence when a webhook is sent: a name with any address inside has no address at all."""
 
-    def __init__(self, look_up: LookUp, *, loopback: bool) -> None:
+    def __init__(self, look_up: LookUp, *, loopback: bool, inside: Networks) -> None:
         self._look_up = look_up
         self._loopback = loopback
+        self._inside = inside
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         addresses = await self._look_up(host, port)
-        if not addresses or not all(is_allowed(a, loopback=self._loopback) for a in addresses):
+        if not addresses or not all(is_allowed(a, loopback=self._loopback, inside=self._inside) for a in addresses):
             raise Refused(f"{host} is not on the public internet.")
         return [
             ResolveResult(
@@ -192,18 +207,21 @@ class _Names(AbstractResolver):
         """Nothing is held open."""
 
 
-def guarded_connector(*, loopback: bool, look_up: LookUp = look_up) -> aiohttp.TCPConnector:
+def guarded_connector(
+    *, loopback: bool, look_up: LookUp = look_up, inside: Networks = (), per_host: int = 0
+) -> aiohttp.TCPConnector:
     """Connections that lead outside only.  What it refuses raises an aiohttp.ClientConnectorError around Refused."""
 
     def make_socket(info: Any) -> socket.socket:
         family, kind, proto, _, address = info
-        if not is_allowed(address[0], loopback=loopback):
+        if not is_allowed(address[0], loopback=loopback, inside=inside):
             raise Refused(f"{address[0]} is no public address.")
         return socket.socket(family, kind, proto)
 
     return aiohttp.TCPConnector(
-        limit=0,  # the courier keeps count
-        resolver=_Names(look_up, loopback=loopback),
+        limit=0,  # who sends keeps count
+        limit_per_host=per_host,
+        resolver=_Names(look_up, loopback=loopback, inside=inside),
         ttl_dns_cache=NAMES_TTL_S,
         keepalive_timeout=KEEP_ALIVE_S,
         socket_factory=make_socket,

@@ -6,8 +6,8 @@ get the first one's answer, byte for byte; other parameters are refused (KeyReus
 Two forms.
 
     one phase     once_many(tx, asked, do)    the effect and its answer are stored in one commit
-    three phases  begin_many / finish_many    the key is claimed with a lease before a channel is asked; while it runs, others hear
-                                              InFlight (409); when its runner is dead, or the lease is over, a successor takes the key and its subject over
+    three phases  begin_many, Claims,         the key is claimed with a lease before a channel is asked; while it runs, others hear
+                  finish_many                 InFlight (409); when its runner is dead, or the lease is over, a successor takes the key and its subject over
 
     I1  An answer is stored in the commit that made the effect.
     I2  What is stored is never changed by a replay.
@@ -133,11 +133,35 @@ async def look_many(tx: Tx, keys: Sequence[Key]) -> list[Found]:
     return found
 
 
+async def begin_many(tx: Tx, keys: Sequence[Key]) -> list[Found]:
+    """The same for requests that run in three phases: what may be taken over is, and Resume says that it is ours, to the first of a key."""
+    found = await look_many(tx, keys)
+    taken = await take_over(tx, [k for k, f in zip(keys, found, strict=True) if isinstance(f, Resume)])
+    for n, (key, f) in enumerate(zip(keys, found, strict=True)):
+        if isinstance(f, Resume):
+            named = key.book_id, key.key or ""
+            if named not in taken:
+                found[n] = InFlight()
+            taken.discard(named)
+    return found
+
+
 @dataclass(slots=True)
 class Claims:
     """Keys that a batch of begins claims; stored together at its end."""
 
     rows: list[_Row] = field(default_factory=list)
+    _first: dict[tuple[UUID, str], bytes] = field(default_factory=dict)
+
+    def twin(self, key: Key) -> GuilderError | None:
+        """What a fresh request hears if one before it in the batch has its key: InFlight, or KeyReused if that one was another."""
+        if key.key is None:
+            return None
+        named = key.book_id, key.key
+        if named in self._first:
+            return InFlight() if self._first[named] == key.fingerprint else KeyReused()
+        self._first[named] = key.fingerprint
+        return None
 
     def claim(self, key: Key, subject: UUID) -> None:
         """Note that `subject` runs under `key`."""
@@ -157,6 +181,16 @@ async def take_over(tx: Tx, keys: Sequence[Key]) -> set[tuple[UUID, str]]:
     if not keys:
         return set()
     rows = await tx.rows(Q.take_over_answers, [k.book_id for k in keys], [k.key for k in keys], LEASE_S, RUNNER, DEAD_S)
+    return {(r["book_id"], r["key"]) for r in rows}
+
+
+async def carry_over(tx: Tx, moved: Sequence[tuple[Key, UUID]]) -> set[tuple[UUID, str]]:
+    """Have keys that this process runs go on with another subject; those that it still holds (I3)."""
+    named = sorted(((k.book_id, k.key, subject) for k, subject in moved if k.key is not None))
+    if not named:
+        return set()
+    columns = [list(c) for c in zip(*named, strict=True)]
+    rows = await tx.rows(Q.carry_over_answers, *columns, RUNNER)
     return {(r["book_id"], r["key"]) for r in rows}
 
 

@@ -373,6 +373,16 @@ UPDATE platform.case SET state = 'resolved', resolved_at = now(), wait_until = N
 RETURNING book_id, id, kind, subject, summary, evidence, fact, moved, proposal, state, owner, due_at, wait_until, version, reopened, seen,
        root_id, created_at, last_seen_at, resolved_at
 
+-- name: close_cases
+-- By what was decided elsewhere.
+WITH done AS (
+    UPDATE platform.case c SET state = 'resolved', resolved_at = now(), wait_until = NULL, version = version + 1
+      FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[]) AS n (book_id, kind, subject, id)
+     WHERE c.book_id = n.book_id AND c.kind = n.kind AND c.subject = n.subject AND c.state <> 'resolved'
+    RETURNING c.book_id, c.id, c.reopened, n.id AS decision)
+INSERT INTO platform.case_decision (book_id, id, case_id, round, actor, resolver, why)
+SELECT d.book_id, d.decision, d.id, d.reopened, $5, $6, $7 FROM done d
+
 -- name: wake_cases
 UPDATE platform.case SET state = 'open', wait_until = NULL, version = version + 1
  WHERE state = 'waiting' AND wait_until <= now()
@@ -550,9 +560,11 @@ SELECT DISTINCT ON (book_id) book_id, id, count(*) OVER () AS n
 SELECT count(*) FROM platform.event
 
 -- name: audit_events
--- Each version of an object is said once, and after the one before it, unless that was so long ago that it is gone.
+-- Each version of an object is said once, and after the one before it, unless that was so long ago that it is gone.  Most objects lie in one
+-- window with all that was said of them: if that is 1, 2, 3 …, it is plain, and nothing is looked up.  What was said elsewhere is, there.
 WITH e AS MATERIALIZED (
-    SELECT e.book_id, e.id, e.type, e.object_id, e.object_version
+    SELECT e.book_id, e.id, e.type, e.object_id, e.object_version,
+           e.object_id > w.after AND e.object_id <= w.upto AND e.object_version = count(*) OVER (PARTITION BY e.object_id ORDER BY e.object_version) AS plain
       FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS w (book_id, after, upto)
       JOIN platform.event e ON e.book_id = w.book_id AND e.id > w.after AND e.id <= w.upto)
 SELECT e.book_id, 'evt' AS kind, e.id,
@@ -566,6 +578,157 @@ SELECT e.book_id, 'evt' AS kind, e.id,
          FROM platform.event s
         WHERE s.object_id = e.object_id AND s.object_version BETWEEN e.object_version - 1 AND e.object_version
           AND s.id >= (SELECT platform.said_since(e.object_id) FROM e ORDER BY e.object_id LIMIT 1)) s -- once for all
- WHERE s.same <> 1
-    OR s.before <> CASE e.object_version WHEN 1 THEN 0 ELSE 1 END
-       AND NOT (s.before = 0 AND e.object_id < platform.gone_before('platform.event'))
+ WHERE NOT e.plain
+   AND (s.same <> 1
+        OR s.before <> CASE e.object_version WHEN 1 THEN 0 ELSE 1 END
+           AND NOT (s.before = 0 AND e.object_id < platform.gone_before('platform.event')))
+
+-- name: story_of_event
+-- $1: books.  A few rows of the primary key, one probe for each book.
+SELECT e.data::jsonb ->> 'id' AS subject
+  FROM unnest($1::uuid[]) AS b (book_id) JOIN platform.event e ON e.book_id = b.book_id AND e.id = $2
+
+-- name: story_of_case
+SELECT c.subject FROM platform.case c WHERE c.id = $2 AND c.book_id = ANY ($1::uuid[])
+
+-- name: story_of_approval
+SELECT a.subject FROM platform.approval a WHERE a.id = $2 AND a.book_id = ANY ($1::uuid[])
+
+-- name: story_of_trail
+SELECT t.subject FROM platform.trail t WHERE t.id = $2 AND t.book_id = ANY ($1::uuid[])
+
+-- name: story_around
+-- What was said and done between two ids by a request ($4), or first by a chain of work ($5).
+(SELECT DISTINCT e.data::jsonb ->> 'id' AS subject
+   FROM unnest($1::uuid[]) AS b (book_id) JOIN platform.event e ON e.book_id = b.book_id AND e.id > $2 AND e.id < $3
+  WHERE e.request_id = $4 OR e.root_id = $5
+  LIMIT 50)
+ UNION
+(SELECT t.subject
+   FROM unnest($1::uuid[]) AS b (book_id) JOIN platform.trail t ON t.book_id = b.book_id AND t.id > $2 AND t.id < $3
+  WHERE t.request_id = $4 OR t.root_id = $5
+  LIMIT 50)
+
+-- name: story_cases_and_approvals
+SELECT 'case' AS prefix, c.book_id, c.id, c.root_id, d.journal_id
+  FROM platform.case c LEFT JOIN platform.case_decision d ON d.case_id = c.id AND d.book_id = c.book_id
+ WHERE c.subject = ANY ($2::text[]) AND c.book_id = ANY ($1::uuid[])
+ UNION ALL
+SELECT 'apr', a.book_id, a.id, a.root_id, NULL
+  FROM platform.approval a
+ WHERE a.subject = ANY ($2::text[]) AND a.book_id = ANY ($1::uuid[])
+
+-- name: story_requests
+-- Of each request what it had said first, and its answer, if it had a key.
+SELECT e.book_id, e.request_id, e.idempotency_key, coalesce(least(a.created_at, e.at), e.at) AS at, a.status, e.types
+  FROM (SELECT e.book_id, e.request_id, max(e.idempotency_key) AS idempotency_key, min(e.created_at) AS at,
+               array_agg(e.type ORDER BY e.id) AS types
+          FROM platform.event e
+         WHERE e.object_id = ANY ($2::uuid[]) AND e.book_id = ANY ($1::uuid[]) AND e.id > $3 AND e.request_id IS NOT NULL
+         GROUP BY e.book_id, e.request_id) AS e
+  LEFT JOIN platform.answer a ON a.book_id = e.book_id AND a.key = e.idempotency_key AND a.request_id = e.request_id
+ ORDER BY at LIMIT $4
+
+-- name: story_messages
+SELECT m.* FROM platform.wire_message m
+ WHERE m.about = ANY ($2::uuid[]) AND m.book_id = ANY ($1::uuid[]) AND m.id > $3
+ ORDER BY m.at, m.id LIMIT $4
+
+-- name: story_events
+SELECT e.id, e.type, e.object_id, e.object_version, e.request_id, e.created_at FROM platform.event e
+ WHERE e.object_id = ANY ($2::uuid[]) AND e.book_id = ANY ($1::uuid[]) AND e.id > $3
+ ORDER BY e.created_at, e.id LIMIT $4
+
+-- name: story_cases
+SELECT s.* FROM (
+    SELECT c.id, c.created_at AS at, 'opened as ' || c.kind AS what, c.summary AS says,
+           jsonb_build_object('kind', c.kind, 'state', c.state, 'owner', c.owner, 'seen', c.seen, 'evidence', c.evidence::jsonb)::text AS details
+      FROM unnest($1::uuid[], $2::uuid[]) AS k (book_id, id) JOIN platform.case c USING (book_id, id)
+     UNION ALL
+    SELECT m.case_id, m.created_at, 'comment of ' || m.actor, m.text, '{}'
+      FROM unnest($1::uuid[], $2::uuid[]) AS k (book_id, id) JOIN platform.case_comment m ON m.case_id = k.id AND m.book_id = k.book_id
+     UNION ALL
+    SELECT d.case_id, d.created_at, 'resolved by ' || d.actor, d.resolver || ', ' || d.why, jsonb_build_object('round', d.round)::text
+      FROM unnest($1::uuid[], $2::uuid[]) AS k (book_id, id) JOIN platform.case_decision d ON d.case_id = k.id AND d.book_id = k.book_id) AS s
+ ORDER BY s.at LIMIT $3
+
+-- name: story_approvals
+SELECT s.* FROM (
+    SELECT a.id, a.created_at AS at, 'asked' AS what, a.maker AS actor, a.summary AS says, a.asset, a.units, '' AS why
+      FROM unnest($1::uuid[], $2::uuid[]) AS k (book_id, id) JOIN platform.approval a USING (book_id, id)
+     UNION ALL
+    SELECT d.approval_id, d.at, CASE WHEN d.yes THEN 'yes' ELSE 'no' END, d.actor, 'step ' || d.step, '', NULL, d.why
+      FROM unnest($1::uuid[], $2::uuid[]) AS k (book_id, id) JOIN platform.approval_decision d ON d.approval_id = k.id AND d.book_id = k.book_id
+     UNION ALL
+    SELECT a.id, a.ended_at, a.state, 'the machine', coalesce(a.reason, 'it is done'), '', NULL, ''
+      FROM unnest($1::uuid[], $2::uuid[]) AS k (book_id, id) JOIN platform.approval a USING (book_id, id)
+     WHERE a.ended_at IS NOT NULL) AS s
+ ORDER BY s.at LIMIT $3
+
+-- name: story_trail
+SELECT t.* FROM platform.trail t
+ WHERE t.subject = ANY ($2::text[]) AND t.book_id = ANY ($1::uuid[])
+ ORDER BY t.at, t.id LIMIT $3
+
+-- name: read_breakers
+SELECT b.book_id, b.version, b.state, b.until, b.opens, b.paused, b.guard FROM platform.breaker b
+
+-- name: exchange_seen
+-- What this process ($8) saw, for the others; and what they saw.
+WITH mine AS (
+    INSERT INTO platform.channel_seen AS s (book_id, op, version, good, refused, bad, ms, runner, at)
+    SELECT n.book_id, n.op, n.version, n.good, n.refused, n.bad, n.ms, $8, now()
+      FROM unnest($1::uuid[], $2::text[], $3::int[], $4::int[], $5::int[], $6::int[], $7::bigint[])
+           AS n (book_id, op, version, good, refused, bad, ms)
+        ON CONFLICT (book_id, op, runner) DO UPDATE
+       SET version = EXCLUDED.version, at = EXCLUDED.at, good = EXCLUDED.good, refused = EXCLUDED.refused, bad = EXCLUDED.bad, ms = EXCLUDED.ms),
+gone AS (DELETE FROM platform.channel_seen g WHERE g.at < now() - interval '1 minute' AND g.runner <> $8)
+SELECT s.book_id, s.runner, s.op, s.version, s.good, s.refused, s.bad, s.ms
+  FROM platform.channel_seen s
+ WHERE s.runner <> $8 AND s.at > now() - interval '5 seconds'
+
+-- name: move_breaker
+-- Only from the version that was seen; nothing comes back if it is another by now.
+INSERT INTO platform.breaker AS b (book_id, version, state, until, opens, why)
+SELECT $1, $2 + 1, $3, $4, $5, $6 WHERE $2 = 0 OR EXISTS (SELECT FROM platform.breaker o WHERE o.book_id = $1)
+    ON CONFLICT (book_id) DO UPDATE
+   SET version = b.version + 1, state = EXCLUDED.state, until = EXCLUDED.until, opens = EXCLUDED.opens, why = EXCLUDED.why, changed_at = now()
+ WHERE b.version = $2
+RETURNING b.version
+
+-- name: insert_breaker_move
+INSERT INTO platform.breaker_move (book_id, id, was, became, why) VALUES ($1, $2, $3, $4, $5)
+
+-- name: switch_breaker
+INSERT INTO platform.breaker AS b (book_id, version, paused) SELECT $1, 1, true WHERE $2 OR EXISTS (SELECT FROM platform.breaker o WHERE o.book_id = $1)
+    ON CONFLICT (book_id) DO UPDATE SET version = b.version + 1, paused = $2, changed_at = now() WHERE b.paused <> $2
+RETURNING b.version
+
+-- name: set_guard
+INSERT INTO platform.breaker AS b (book_id, version, guard) VALUES ($1, 1, $2)
+    ON CONFLICT (book_id) DO UPDATE SET version = b.version + 1, guard = EXCLUDED.guard, changed_at = now()
+
+-- name: show_breakers
+SELECT k.book_id, coalesce(b.state, 'closed') AS state, coalesce(b.paused, false) AS paused, coalesce(b.why, '') AS why,
+       coalesce(b.guard, '{}') AS guard, b.changed_at, b.until,
+       coalesce((SELECT jsonb_object_agg(s.op, jsonb_build_object('good', s.good, 'refused', s.refused, 'bad', s.bad, 'ms', s.ms))
+                   FROM (SELECT s.op, sum(s.good) AS good, sum(s.refused) AS refused, sum(s.bad) AS bad, sum(s.ms) AS ms
+                           FROM platform.channel_seen s
+                          WHERE s.book_id = k.book_id AND s.at > now() - interval '5 seconds' AND s.version = coalesce(b.version, 0)
+                          GROUP BY s.op) s), '{}')::text AS seen
+  FROM unnest($1::uuid[]) AS k (book_id)
+  LEFT JOIN platform.breaker b ON b.book_id = k.book_id
+
+-- name: breaker_moves
+SELECT m.was, m.became, m.why, m.at FROM platform.breaker_move m WHERE m.book_id = $1 ORDER BY m.id DESC LIMIT $2
+
+-- name: find_case_of_breaker
+SELECT c.id FROM platform.case c WHERE c.book_id = $1 AND c.kind = $2 AND c.state <> 'resolved'
+
+-- name: carry_over_answers
+-- What runs under a key goes on as something else ($3), as long as this process ($4) holds the key.
+UPDATE platform.answer a
+   SET subject = n.subject
+  FROM unnest($1::uuid[], $2::text[], $3::uuid[]) AS n (book_id, key, subject)
+ WHERE a.book_id = n.book_id AND a.key = n.key AND a.state = 'running' AND a.runner = $4
+RETURNING a.book_id, a.key

@@ -39,6 +39,7 @@ INSERT INTO platform.retention (name, keep_days, least_days, reason) VALUES
     ('platform.approval', NULL, NULL, 'who wanted what, and what became of it'),
     ('platform.approval_decision', NULL, NULL, 'who agreed to what'),
     ('platform.case', NULL, NULL, 'who decided what a machine would not'),
+    ('platform.breaker_move', NULL, NULL, 'when a channel was down, for whoever asks why payments went elsewhere'),
     ('platform.case_attachment', NULL, NULL, 'on what it was decided'),
     ('platform.case_comment', NULL, NULL, 'what was said before it was decided'),
     ('platform.case_decision', NULL, NULL, 'who decided, and why'),
@@ -424,6 +425,7 @@ CREATE TABLE platform.approval (
     UNIQUE (id)
 );
 CREATE INDEX approval_due ON platform.approval (expires_at) WHERE state IN ('open', 'approved');
+CREATE INDEX approval_subject ON platform.approval (subject, book_id); -- what was wanted of a payment
 
 -- Who said yes or no to what.  Written once; one person decides once (A4).
 CREATE TABLE platform.approval_decision (
@@ -629,6 +631,48 @@ SELECT pn.nspname || '.' || p.relname AS name, format('%I.%I', n.nspname, c.reln
  CROSS JOIN LATERAL (SELECT pg_get_expr(c.relpartbound, c.oid) AS bound) AS b
  WHERE c.relkind = 'r';
 
+-- What each process saw of each channel account within the last seconds, for the others to add up.  Written over each second; what a crash
+-- of the server loses of it is seen anew.  A channel account's id is its book's.
+CREATE UNLOGGED TABLE platform.channel_seen (
+    book_id uuid        NOT NULL,
+    op      text        NOT NULL,               -- 'create', 'query' …
+    runner  uuid        NOT NULL,               -- the process
+    version integer     NOT NULL,               -- of the breaker: what was seen before it moved counts no more
+    at      timestamptz NOT NULL,
+    good    integer     NOT NULL,
+    refused integer     NOT NULL,
+    bad     integer     NOT NULL,
+    ms      bigint      NOT NULL,               -- that all of them took
+    PRIMARY KEY (book_id, op, runner)
+) WITH (fillfactor = 50);
+
+-- How each channel account stands, for all processes; one without a row is well, and has the guard that all have.
+CREATE TABLE platform.breaker (
+    book_id    uuid        NOT NULL,            -- the channel account
+    version    integer     NOT NULL,            -- +1 with every change; who moves it names the one that he saw
+    state      text        NOT NULL DEFAULT 'closed' CHECK (state IN ('closed', 'open', 'half_open')),
+    until      timestamptz,                     -- open: it is probed then
+    opens      integer     NOT NULL DEFAULT 0,  -- in a row, without a recovery between
+    paused     boolean     NOT NULL DEFAULT false, -- by an operator: no new payments
+    guard      text        NOT NULL DEFAULT '{}', -- JSON: what differs from the guard that all have
+    why        text        NOT NULL DEFAULT '',
+    changed_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (book_id)
+);
+
+-- Every move of a breaker, and of the operator's switch.  Written once.
+CREATE TABLE platform.breaker_move (
+    book_id uuid        NOT NULL,
+    id      uuid        NOT NULL,
+    was     text        NOT NULL,
+    became  text        NOT NULL,               -- 'closed', 'open', 'half_open', 'paused', 'resumed'
+    why     text        NOT NULL,
+    at      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (book_id, id)
+);
+CREATE TRIGGER written_once BEFORE UPDATE OR DELETE ON platform.breaker_move
+   FOR EACH ROW EXECUTE FUNCTION platform.refuse_change();
+
 -- Make one partition, the ids of a month (of UTC), or the one for the rest (NULL); false: it is there.  A trigger on TRUNCATE is not handed
 -- down by PostgreSQL; that is done here.
 CREATE FUNCTION platform.add_partition(parent regclass, month timestamp) RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -708,3 +752,6 @@ GRANT UPDATE (expires_at) ON platform.take TO guilder_app;
 GRANT UPDATE (units) ON platform.tally TO guilder_app;
 GRANT SELECT ON platform.said TO guilder_app;
 GRANT SELECT, UPDATE ON platform.auditor TO guilder_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON platform.channel_seen TO guilder_app;
+GRANT SELECT, INSERT, UPDATE ON platform.breaker TO guilder_app;
+GRANT SELECT, INSERT ON platform.breaker_move TO guilder_app;

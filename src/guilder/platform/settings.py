@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from guilder.core.errors import GuilderError
+from guilder.platform import guard
 
 PREFIX = "GUILDER_"
 _ELSEWHERE = frozenset({"CONFIG", "UV", "STATE", "FAILPOINTS", "KEEP"})  # read before or beside the settings
@@ -43,7 +44,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     trusted_proxies: str = (
         ""  # addresses, comma separated, whose X-Forwarded-For is believed: tries to sign in are counted by address
     )
+    channel_networks: str = ""  # networks inside yours, comma separated, in which channels may lie (10.20.0.0/16): else only on the public internet
     api_workers: Count = max(1, (os.cpu_count() or 2) // 2)  # a core for them, one for PostgreSQL and the rest
+    fronts: Annotated[int, msgspec.Meta(ge=0, le=64)] = (
+        0  # processes of the channel front (front=async); 0: the worker asks
+    )
     environments: tuple[str, ...] = ("test", "live")
     database_url: str = ""  # a server of yours; default: the embedded one
     owner_database_url: str = ""  # its login for the owner of the schemas, used to apply them
@@ -55,6 +60,16 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     log_level: str = "INFO"
     payment_expiry_s: Count = 7200  # of an attempt that says nothing else
     accounting_zone: str = "Asia/Shanghai"  # where accounting days and months begin
+
+    def __post_init__(self) -> None:
+        try:
+            guard.networks(self.channel_networks)
+        except ValueError as error:
+            raise ValueError(f"channel_networks: {error}") from None
+
+    @property
+    def channel_inside(self) -> guard.Networks:
+        return guard.networks(self.channel_networks)
 
     @property
     def api_url(self) -> str:

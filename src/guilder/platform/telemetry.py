@@ -49,6 +49,25 @@ ORDERS_AGE = Gauge(
     multiprocess_mode="livemax",
 )
 SIGN_INS = Counter("guilder_sign_ins_total", "Tries to sign in, by what became of them", ["outcome"])
+BREAKER = Gauge(
+    "guilder_channel_state",
+    "How channel accounts stand: 0 well, 1 being probed, 2 left alone, 3 paused by an operator",
+    ["env", "channel_account"],
+    multiprocess_mode="livemax",
+)
+BREAKER_MOVES = Counter("guilder_breaker_moves_total", "Moves of the breakers of channel accounts", ["became"])
+ROUTED = Counter("guilder_routed_total", "Payments by how their channel account was chosen", ["how"])
+ELSEWHERE = Counter(
+    "guilder_elsewhere_total",
+    "Tries that went on at another channel account, for the first certainly did nothing",
+    ["why"],
+)
+HOOKS = Counter(
+    "guilder_hooks_total", "Questions and steps of plug-ins, by what came of them", ["plugin", "point", "became"]
+)
+RULES_SKIPPED = Counter(
+    "guilder_routing_rules_skipped_total", "Routing rules that could not be worked out for a payment", ["rule"]
+)
 SWEPT = Counter("guilder_swept_total", "Things handled by background loops", ["loop"])
 
 

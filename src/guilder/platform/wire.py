@@ -9,15 +9,14 @@ to make can be journaled by that transaction:
     wire.keep(tx, [first])                              # inside: it is in the journal if the decision is
     outcome = await wire.send(first)                    # after the commit
 
-What goes wrong is one of two things, told to the adapter's generator: `NotSent` (no address, refused, no connection: nothing happened) or `Silence` (anything
-after the first byte may have left: it may have happened).  A pooled connection that the channel had closed counts as silence: we
+What goes wrong is one of two things, told to the adapter's generator: `NotSent` (no address, refused, no connection, or an address that `guard`
+keeps us from, for who adds a contract says where its channel is: nothing happened) or `Silence` (anything after the first byte may have left: it may have happened).  A pooled connection that the channel had closed counts as silence: we
 cannot prove that it had not read.
 """
 
 import asyncio
 import hashlib
 import logging
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,9 +31,11 @@ from yarl import URL
 from guilder.core import clock, ids
 from guilder.core.errors import Busy
 from guilder.core.exchange import Exchange, HttpCall, HttpReply, NotSent, Silence
-from guilder.platform import context, db, telemetry
+from guilder.platform import context, db, guard, journal_safe, telemetry
 from guilder.platform.batch import Lane
 from guilder.platform.db import Tx
+from guilder.platform.health import Health, Held, Watch
+from guilder.platform.journal_safe import without_persons
 from guilder.platform.sql import load
 
 Q = load(__package__)
@@ -43,14 +44,6 @@ log = logging.getLogger("guilder.wire")
 
 CONNECT_S = 3.0
 NOTE_S = 0.1  # what was heard waits so long for company
-KEPT_BODY = 65_536  # bytes of a body that the journal keeps
-_HEADERS = frozenset(
-    {"content-type", "request-id", "wechatpay-serial", "wechatpay-timestamp", "date", "content-length"}
-)
-_PERSON = rb"(?:(?:sp_|sub_)?openid|user_name|buyer_user_name|buyer_logon_id|buyer_id|buyer_open_id|buyer_user_id|user_received_account|payer_client_ip)"
-_PERSONAL = re.compile(rb'("' + _PERSON + rb'"\s*:\s*")(?:[^"\\]|\\.)*')
-_PERSONAL_IN_FORM = re.compile(rb"((?:^|&)" + _PERSON + rb"=)[^&]*")
-_SIGN = re.compile(r"([?&](?:sign|key|secret)=)[^&]*")
 
 
 class About(msgspec.Struct, frozen=True):
@@ -61,6 +54,7 @@ class About(msgspec.Struct, frozen=True):
     channel: str
     op: str
     about: UUID | None = None  # attempt, refund
+    fronted: bool = False  # the front asks, and has its place (health.fronting)
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -105,9 +99,21 @@ def ready(exchange: Exchange[T], about: About, root_id: UUID) -> Ready[T]:
 class Wire:
     """Calls to channels from one process, for one environment."""
 
-    def __init__(self, journal: Lane[Message, None], *, connections: int = 256) -> None:
+    def __init__(
+        self,
+        journal: Lane[Message, None],
+        *,
+        loopback: bool,
+        inside: guard.Networks = (),
+        look_up: guard.LookUp = guard.look_up,
+        connections: int = 2048,
+        health: Health | None = None,
+    ) -> None:
+        self.health = health or Health()
+        self._connector = lambda: guard.guarded_connector(
+            loopback=loopback, look_up=look_up, inside=inside, per_host=connections
+        )
         self._journal = journal
-        self._connections = connections
         self._session: aiohttp.ClientSession | None = None
         self._notes: list[Message] = []  # what we heard, about to be journaled
 
@@ -135,17 +141,27 @@ class Wire:
         exchange, about, call = first.exchange, first.about, first.call
         if call is None:
             return first.outcome  # pyrefly: ignore[bad-return]
-        try:
-            while True:
-                try:
-                    reply = await self._call(call, about, first.exchange_id)
-                except (NotSent, Silence) as fault:
-                    call = exchange.throw(fault)
-                else:
-                    call = exchange.send(reply)
-                await self._journaled(_out(about, first.exchange_id, call, context.current().root_id))
-        except StopIteration as stop:
-            return stop.value
+        with self.health.watching(about) as watch:
+            try:
+                while True:
+                    try:
+                        reply = await self._call(call, about, first.exchange_id, watch)
+                    except (NotSent, Silence) as fault:
+                        call = exchange.throw(fault)
+                    else:
+                        call = exchange.send(reply)
+                    await self._journaled(_out(about, first.exchange_id, call, context.current().root_id))
+            except StopIteration as stop:
+                watch.heard(stop.value)
+                return stop.value
+
+    def withhold(self, first: Ready[Any], why: str) -> None:
+        """Journal that an exchange whose first call is in the journal is not sent after all."""
+        first.exchange.close()
+        self._note(
+            Message(first.about, first.exchange_id, "in", clock.now(), body=why.encode(), outcome="not_sent", took_ms=0,
+                    root_id=context.current().root_id)
+        )  # fmt: skip
 
     async def _journaled(self, out: Message) -> None:
         db.outside()
@@ -155,25 +171,27 @@ class Wire:
     def hear(self, about: About, headers: Mapping[str, str], body: bytes, outcome: str) -> None:
         """Journal a callback; what it says is stored already, this keeps its bytes."""
         message = Message(
-            about, ids.new_id(), "in", clock.now(), "POST", None, None, _kept_headers(headers), without_persons(body), outcome,
+            about, ids.new_id(), "in", clock.now(), "POST", None, None, journal_safe.headers(headers), without_persons(body), outcome,
             None, context.current().root_id,
         )  # fmt: skip
         self._note(message)
 
-    async def _call(self, call: HttpCall, about: About, exchange_id: UUID) -> HttpReply:
+    async def _call(self, call: HttpCall, about: About, exchange_id: UUID, watch: Watch) -> HttpReply:
         started = time.monotonic()
         reply, outcome, fault = None, "reply", None
         try:
-            reply = await self._send(call)
+            async with self.health.turn(about):
+                reply = await self._send(call, self.health.timeout_s(about, call.timeout_s))
         except NotSent as error:
-            outcome, fault = "not_sent", error
+            outcome, fault, watch.void = "not_sent", error, isinstance(error, Held)
         except Silence as error:
             outcome, fault = "silence", error
+        watch.silent = reply is None or reply.status >= 500
         took = time.monotonic() - started
         telemetry.CHANNEL.labels(about.channel, about.op, outcome if reply is None else str(reply.status)).observe(took)
         self._note(
             Message(about, exchange_id, "in", clock.now(), None, None, reply.status if reply else None,
-                    _kept_headers(reply.headers) if reply else None, _kept_reply(about, reply.body) if reply else str(fault).encode(),
+                    journal_safe.headers(reply.headers) if reply else None, _kept_reply(about, reply.body) if reply else str(fault).encode(),
                     outcome, round(took * 1000), context.current().root_id)
         )  # fmt: skip
         if fault is not None:
@@ -201,7 +219,7 @@ class Wire:
                     message.about.op,
                 )
 
-    async def _send(self, call: HttpCall) -> HttpReply:
+    async def _send(self, call: HttpCall, timeout_s: float) -> HttpReply:
         """Send, and sort what goes wrong into NotSent and Silence."""
         try:
             async with self._http().request(
@@ -210,7 +228,7 @@ class Wire:
                 headers=dict(call.headers),
                 data=call.body or None,
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=call.timeout_s, sock_connect=CONNECT_S),
+                timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S),
             ) as answer:
                 chunks, size = [], 0
                 async for chunk in answer.content.iter_any():
@@ -228,9 +246,7 @@ class Wire:
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=self._connections, limit_per_host=self._connections, keepalive_timeout=4
-                ),
+                connector=self._connector(),
                 auto_decompress=True,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 skip_auto_headers={"User-Agent"},
@@ -267,24 +283,23 @@ def _write(tx: Tx, messages: Sequence[Message]) -> None:
 
 def _out(about: About, exchange_id: UUID, call: HttpCall, root_id: UUID) -> Message:
     return Message(
-        about, exchange_id, "out", clock.now(), call.method, _SIGN.sub(r"\1[removed]", call.url), None,
-        _kept_headers(call.headers), without_persons(call.body), None, None, root_id,
+        about, exchange_id, "out", clock.now(), call.method, journal_safe.url(call.url), None,
+        journal_safe.headers(call.headers), _kept_ask(about, call.body), None, None, root_id,
     )  # fmt: skip
 
 
-def _kept_headers(headers: Mapping[str, str]) -> str:
-    return msgspec.json.encode({k: v for k, v in headers.items() if k.lower() in _HEADERS}).decode()
+def _kept_ask(about: About, body: bytes) -> bytes:
+    """What was asked, as the journal keeps it.  Of evidence in a dispute only that it went: it lies sealed elsewhere."""
+    if about.op != "evidence":
+        return without_persons(body)
+    return f"[evidence of {len(body)} bytes, SHA-256 {hashlib.sha256(body).hexdigest()}]".encode()
 
 
 def _kept_reply(about: About, body: bytes) -> bytes:
     """A reply as the journal keeps it.  Of a channel's file of a day only what proves it: it names payers in every line, and lies whole in
     its statement."""
+    if about.op == "evidence":
+        return _kept_ask(about, body)
     if about.op != "statement" or body.startswith(b"{"):
         return without_persons(body)
     return f"[a file of {len(body)} bytes, SHA-256 {hashlib.sha256(body).hexdigest()}]".encode()
-
-
-def without_persons(body: bytes) -> bytes:
-    """The body without what names a person; cut to what the journal keeps."""
-    pattern = _PERSONAL if body[:64].lstrip().startswith(b"{") else _PERSONAL_IN_FORM
-    return pattern.sub(rb"\1[removed]", body[:KEPT_BODY])

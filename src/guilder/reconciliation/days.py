@@ -1,12 +1,13 @@
 """A channel's days: where they begin and end, and which files are due."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from uuid import UUID
 
-from guilder.channels.model import Info
+from guilder.channels.info import Info
 
 CUTOVER = timedelta(minutes=5)  # two clocks near midnight may name different days
 KEPT_DAYS = 7  # a worker that was away catches up so far
+_NOON = time(12)  # a day that begins later is named for the one on which it ends: UnionPay's 18th, on the 17th at 23:00
 
 
 def bounds(info: Info, day: date) -> tuple[datetime, datetime]:
@@ -15,13 +16,16 @@ def bounds(info: Info, day: date) -> tuple[datetime, datetime]:
 
 
 def _start(info: Info, day: date) -> datetime:
+    if info.day_cut >= _NOON:
+        day -= timedelta(days=1)
     return datetime.combine(day, info.day_cut, info.zone).astimezone(UTC)
 
 
 def day_of(info: Info, at: datetime) -> date:
     """The channel's day of an instant."""
     local = at.astimezone(info.zone)
-    return local.date() if local.time() >= info.day_cut else local.date() - timedelta(days=1)
+    begins = local.date() if local.time() >= info.day_cut else local.date() - timedelta(days=1)
+    return begins + timedelta(days=1) if info.day_cut >= _NOON else begins
 
 
 def due(info: Info, account_id: UUID, now: datetime) -> list[date]:

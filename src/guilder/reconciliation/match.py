@@ -34,6 +34,7 @@ async def match(rt: Env, account: ChannelAccount, day: date, statement_id: UUID,
         assert ours is not None
         at = clock.now()
         await tx.run(Q.settle_earlier, account.book_id, account.id, statement_id, at, day)
+        await tx.run(Q.keep_decided, account.id, statement_id, at)
         await tx.run(
             Q.finish_statement, account.book_id, statement_id,
             ours["payments"], ours["paid"], ours["refunds"], ours["refunded"], at,

@@ -38,14 +38,14 @@ SELECT $1, $2, * FROM unnest($3::int[], $4::text[], $5::uuid[], $6::text[], $7::
 -- The whole of matching.  $1 book, $2 statement, $3 channel account, $4 start and $5 end of the day, $6 the day, $7 cut-over window,
 -- $8 is the day before reconciled, $9 the day after, $10 currency of the file, $11 root id.
 --
--- `channel`: the lines; `turn` counts those of one key.  `ours`: what took part on our side, that is what moved that day, what waited
+-- `channel`: the lines of payments and refunds, for others are kept and compared with nothing; `turn` counts those of one key.  `ours`: what took part on our side, that is what moved that day, what waited
 -- from earlier days and what the lines name, unless another day's statement has it already.  A refund may be listed on any day from its
 -- request to its end; a payment on the day it was paid.  They meet on kind and id, the first line of a key only; never on amounts.
 WITH channel AS MATERIALIZED (
     SELECT l.*, row_number() OVER (PARTITION BY l.kind, l.key ORDER BY l.number) AS turn, m.about IS NOT NULL AS taken
       FROM reconciliation.line l
       LEFT JOIN reconciliation.match m ON m.book_id = l.book_id AND m.about = l.about
-     WHERE l.book_id = $1 AND l.statement_id = $2
+     WHERE l.book_id = $1 AND l.statement_id = $2 AND l.kind IN ('payment', 'refund')
 ), wanted AS (
     SELECT c.about AS id FROM channel c WHERE c.about IS NOT NULL
     UNION
@@ -112,6 +112,28 @@ UPDATE reconciliation.break b
  WHERE b.channel_account_id = $2 AND b.about = j.about AND b.statement_id <> $3 AND b.state IN ('open', 'carried')
    AND b.reason IN ('pending_cutover', 'missing_channel')
 
+-- name: keep_decided
+-- What a person had decided of a line in an archived version of this day stays decided.
+UPDATE reconciliation.break b
+   SET state = 'resolved', resolution = o.resolution, case_id = o.case_id, decided_by = o.decided_by, resolved_at = $3
+  FROM reconciliation.break n
+  JOIN reconciliation.break o ON o.book_id = n.book_id AND o.channel_account_id = n.channel_account_id AND o.day = n.day AND o.statement_id <> n.statement_id
+                             AND o.channel_ref = n.channel_ref AND (o.channel_amount, o.channel_currency) = (n.channel_amount, n.channel_currency)
+ WHERE n.book_id = $1 AND n.statement_id = $2 AND n.reason = 'missing_local' AND n.state = 'open'
+   AND o.reason = 'missing_local' AND o.state = 'superseded' AND o.case_id IS NOT NULL
+   AND b.book_id = n.book_id AND b.statement_id = n.statement_id AND b.number = n.number
+
+-- name: decide_missing_local
+UPDATE reconciliation.break
+   SET state = 'resolved', resolution = $7, case_id = $5, decided_by = $6, resolved_at = $8
+ WHERE channel_account_id = $1 AND channel_ref = $2 AND channel_amount = $3 AND channel_currency = $4
+   AND reason = 'missing_local' AND kind = 'payment' AND state = 'open'
+
+-- name: decide_missing_channel
+UPDATE reconciliation.break
+   SET state = 'resolved', resolution = $6, case_id = $4, decided_by = $5, resolved_at = $7
+ WHERE channel_account_id = $1 AND book_id = $2 AND about = $3 AND reason = 'missing_channel' AND state = 'open'
+
 -- name: finish_statement
 UPDATE reconciliation.statement
    SET our_payments = $3, our_paid = $4, our_refunds = $5, our_refunded = $6, matched_at = $7
@@ -126,11 +148,15 @@ SELECT day FROM reconciliation.statement
  WHERE channel_account_id = $1 AND day >= $2 AND archived_at IS NULL AND matched_at IS NOT NULL
 
 -- name: list_news
--- Payments that the channel lists and that we do not hold as paid, with their lines.
+-- Payments that the channel lists and that we do not hold as paid, with their lines.  What the same file gives back whole (a cancel at the
+-- till) is no payment: it is left to a person.
 SELECT b.number, b.about, b.root_id, l.key, l.channel_ref, l.amount, l.currency, l.at
   FROM reconciliation.break b
   JOIN reconciliation.line l ON l.book_id = b.book_id AND l.statement_id = b.statement_id AND l.number = b.line
  WHERE b.book_id = $1 AND b.statement_id = $2 AND b.reason = 'status' AND b.kind = 'payment' AND b.state = 'open' AND b.number > $3
+   AND NOT EXISTS (SELECT FROM reconciliation.line g
+                    WHERE g.book_id = l.book_id AND g.statement_id = l.statement_id AND g.kind = 'refund' AND g.payment_key = l.key
+                      AND g.amount = l.amount)
  ORDER BY b.number LIMIT $4
 
 -- name: resolve_told
@@ -147,7 +173,7 @@ SELECT $1, about, $2, line, kind, channel_amount, true FROM told
 
 -- name: list_unknown_attempts
 -- Nobody has told us what became of them; their time is over, and no statement that counts lists them.
-SELECT p.id, p.way, p.created_at, p.expires_at, p.root_id
+SELECT p.id, p.way, p.created_at, p.expires_at, p.root_id, p.memo
   FROM payments.payment_line p
  WHERE p.book_id = $1 AND p.channel_account_id = $2 AND p.state = 'unknown' AND p.ask_at IS NOT NULL AND p.expires_at < $3
    AND NOT EXISTS (SELECT FROM reconciliation.line l
@@ -174,3 +200,22 @@ SELECT reason, kind, count(*) FILTER (WHERE state = 'open') AS open,
 SELECT number, kind, reason, about, key, channel_ref, channel_amount, channel_currency, our_amount, our_currency, our_state, difference,
        at, state, resolution, owner
   FROM reconciliation.break WHERE book_id = ANY ($1) AND statement_id = $2 ORDER BY number LIMIT $3
+
+-- name: story_of_line
+SELECT l.key FROM unnest($1::uuid[]) AS b (book_id) JOIN reconciliation.line l ON l.book_id = b.book_id AND l.statement_id = $2 AND l.number = $3
+
+-- name: story_lines
+SELECT l.about, l.statement_id, l.number, l.kind, l.key, l.channel_ref, l.amount, l.currency, l.fee, l.at, l.status, s.channel, s.day,
+       s.fee_exponent, s.fetched_at, s.archived_at IS NOT NULL AS archived, m.about IS NOT NULL AS matched
+  FROM reconciliation.line l
+  JOIN reconciliation.statement s ON s.book_id = l.book_id AND s.id = l.statement_id
+  LEFT JOIN reconciliation.match m ON m.book_id = l.book_id AND m.about = l.about AND m.statement_id = l.statement_id AND m.number = l.number
+ WHERE l.about = ANY ($2::uuid[]) AND l.book_id = ANY ($1::uuid[])
+ ORDER BY s.fetched_at, l.number
+ LIMIT $3
+
+-- name: story_breaks
+SELECT b.* FROM reconciliation.break b
+ WHERE b.about = ANY ($2::uuid[]) AND b.book_id = ANY ($1::uuid[])
+ ORDER BY b.created_at
+ LIMIT $3

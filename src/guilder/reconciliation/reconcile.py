@@ -16,13 +16,17 @@ from prometheus_client import Counter
 
 from guilder.channels.model import Statement, StatementError
 from guilder.core import ids
+from guilder.core.amount import Amount
 from guilder.merchants.channel_accounts import ChannelAccount
+from guilder.payments import doubts
 from guilder.platform import case
 from guilder.platform.case import Case
+from guilder.platform.db import Tx
 from guilder.platform.environment import Env
+from guilder.reconciliation.decide import GONE
 from guilder.reconciliation.fetch import fetch, note_corrupt
 from guilder.reconciliation.match import match
-from guilder.reconciliation.model import Progress, Report
+from guilder.reconciliation.model import Break, BreakState, Progress, Reason, Report
 from guilder.reconciliation.report import report
 from guilder.reconciliation.take_in import take_in
 from guilder.reconciliation.tell import end_unknowns, tell_paid
@@ -82,4 +86,49 @@ async def _note_breaks(rt: Env, account: ChannelAccount, found: Report) -> None:
     summary = f"{found.open} breaks in the statement of {account.info.code} for {found.day}"
     subject = f"{ids.show('ca', account.id)} {found.day} version {found.version}"
     one = Case(account.book_id, "statement_breaks", subject, summary, evidence)
-    await case.open_one(rt.db, one)
+    lines = [_unmatched(account, found, b) for b in found.breaks if _is_nobodys(b)]
+    gone = [_gone(account, found, b) for b in found.breaks if _is_gone(b)]
+    await rt.db.transact(lambda tx: _open(tx, [one, *lines, *gone]))
+
+
+async def _open(tx: Tx, cases: list[Case]) -> None:
+    case.open_many(tx, cases)
+
+
+def _is_gone(b: Break) -> bool:
+    return b.reason is Reason.MISSING_CHANNEL and b.state is BreakState.OPEN
+
+
+def _gone(account: ChannelAccount, found: Report, b: Break) -> Case:
+    """What we hold as moved and the channel's file does not list: it is asked about again before anybody believes the file."""
+    evidence = {
+        "channel_account": ids.show("ca", account.id), "kind": b.kind, "asset": b.our_currency, "units": b.our_amount,
+        "channel_ref": b.channel_ref, "statement": ids.show("stm", found.statement_id), "day": str(found.day),
+    }  # fmt: skip
+    summary = f"{account.info.title} does not list a {b.kind} of {Amount(b.our_amount or 0, b.our_currency or '')} that we hold as done"
+    proposal = {
+        "resolver": "dismiss",
+        "says": "Ask the channel again (requery); a late line of the next days ends the break by itself.",
+    }
+    return Case(account.book_id, GONE, b.key, summary, evidence, fact=str(found.version), proposal=proposal)
+
+
+def _is_nobodys(b: Break) -> bool:
+    return (
+        b.reason is Reason.MISSING_LOCAL and b.state is BreakState.OPEN and b.kind == "payment" and bool(b.channel_ref)
+    )
+
+
+def _unmatched(account: ChannelAccount, found: Report, b: Break) -> Case:
+    """Money that the channel lists, and that we never asked for: it can be put aside, once, by its number there."""
+    shown = ids.show("ca", account.id)
+    evidence = {
+        "of": "payment", "channel_account": shown, "asset": b.channel_currency, "units": b.channel_amount, "channel_ref": b.channel_ref,
+        "key": b.key, "statement": ids.show("stm", found.statement_id), "day": str(found.day), "at": b.at.isoformat(),
+    }  # fmt: skip
+    summary = f"{account.info.title} lists {Amount(b.channel_amount or 0, b.channel_currency or '')}, number {b.channel_ref}, which is none of ours"
+    proposal = {"resolver": doubts.BOOK_SUSPENSE, "says": "Find out whose it is; put it aside meanwhile."}
+    return Case(
+        account.book_id, doubts.UNMATCHED, f"{shown} {b.channel_ref}", summary, evidence, fact=f"{b.channel_ref} {b.channel_amount}", moved=True,
+        proposal=proposal,
+    )  # fmt: skip

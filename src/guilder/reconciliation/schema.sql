@@ -35,7 +35,7 @@ CREATE TABLE reconciliation.line (
     book_id      uuid        NOT NULL,
     statement_id uuid        NOT NULL,
     number       integer     NOT NULL,           -- row in the file, from 1
-    kind         text        NOT NULL CHECK (kind IN ('payment', 'refund')),
+    kind         text        NOT NULL CHECK (kind IN ('payment', 'refund', 'payout', 'dispute', 'fee', 'other')),
     about        uuid,                           -- the attempt or refund that the key names; NULL: no key of this book
     key          text        NOT NULL,
     payment_key  text        NOT NULL,
@@ -88,6 +88,8 @@ CREATE TABLE reconciliation.break (
     resolution         text,
     resolved_by        uuid,                     -- the statement that resolved it
     resolved_at        timestamptz,
+    case_id            uuid,                     -- the case that resolved it, by a person's answer
+    decided_by         text,                     -- who gave it; why is in `resolution`
     owner              text,                     -- who looks after it
     root_id            uuid        NOT NULL,
     created_at         timestamptz NOT NULL DEFAULT now(),
@@ -95,6 +97,7 @@ CREATE TABLE reconciliation.break (
 );
 -- What still waits: carried to the next day, or for a late line.
 CREATE INDEX break_waits ON reconciliation.break (channel_account_id, about) WHERE state IN ('open', 'carried');
+CREATE INDEX break_about ON reconciliation.break (about) WHERE about IS NOT NULL;
 CREATE INDEX break_resolved_by ON reconciliation.break (resolved_by) WHERE resolved_by IS NOT NULL;
 
 INSERT INTO platform.retention (name, reason) VALUES

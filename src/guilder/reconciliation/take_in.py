@@ -11,6 +11,7 @@ from itertools import islice
 from uuid import UUID
 
 from guilder.channels.model import Statement, StatementError, StatementLine, StatementProblem, Totals
+from guilder.channels.reading import pieces
 from guilder.core import clock, ids
 from guilder.merchants.channel_accounts import ChannelAccount
 from guilder.platform import context
@@ -36,7 +37,7 @@ async def take_in(rt: Env, account: ChannelAccount, statement: Statement, say: P
 
     Raises StatementError CORRUPT, and stores nothing, if the lines do not add up to the totals (R4).
     """
-    packed = await asyncio.to_thread(zlib.compress, statement.raw, 6)
+    packed = await asyncio.to_thread(_deflated, statement)
 
     async def work(tx: Tx) -> Taken:
         await tx.run(Q.take_turn, account.id)
@@ -52,6 +53,12 @@ async def take_in(rt: Env, account: ChannelAccount, statement: Statement, say: P
         return Taken(id, False)
 
     return await rt.db.transact(work, lock_timeout_ms=60_000)
+
+
+def _deflated(statement: Statement) -> bytes:
+    """The file as it is kept, made without its lying in memory whole."""
+    packing = zlib.compressobj(6)
+    return b"".join([*(packing.compress(piece) for piece in pieces(statement.raw)), packing.flush()])
 
 
 def _next_version(earlier: Row | None) -> int:

@@ -78,10 +78,10 @@ async def end_unknowns(rt: Env, account: ChannelAccount, day: date) -> int:
         return all(made + timedelta(days=n) in final for n in range((over - made).days + 1))
 
     async def ask(row: Row) -> bool:
-        query = QueryPayment(ids.mint_key(row["id"], account.book_id), row["way"], row["created_at"])
+        query = QueryPayment(ids.mint_key(row["id"], account.book_id), row["way"], row["created_at"], row["memo"])
         about = About(account.book_id, account.id, account.info.code, "query", row["id"])
         outcome = await rt.wire.carry_out(account.channel.ask(query), about)
-        gone = outcome.state is State.NOT_FOUND
+        gone = outcome.state is State.NOT_FOUND and not outcome.unasked
         told = Outcome(State.CLOSED) if gone else outcome
         await _record(rt, account, row["id"], told, row["root_id"], "statement" if gone else "query")
         return gone

@@ -20,16 +20,18 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from guilder.simulators.model import Account, Callback, Refund, Row, Statement, Trade
+from guilder.simulators.model import Account, Callback, Dispute, Payout, Refund, Row, Statement, Trade
 
 _KEYS: dict[type, int] = {  # how many of the first columns are the key
     Account: 1,
     Trade: 2,
     Refund: 3,
+    Payout: 2,
+    Dispute: 2,
     Callback: 1,
     Statement: 2,
 }
@@ -38,6 +40,7 @@ _SAVE: dict[type, str] = {
     for kind in _KEYS
 }
 _RECENT = 20_000
+R = TypeVar("R", Payout, Dispute)
 _PATIENCE_S = 0.05
 
 
@@ -90,6 +93,8 @@ class Book:
         self._seq: int = self._reader.execute("SELECT coalesce(max(seq), 0) FROM entry").fetchone()[0]
         self._now = now
         self.accounts = {row[0]: Account(*row) for row in self._reader.execute("SELECT * FROM account")}
+        said = self._reader.execute("SELECT account, body FROM entry WHERE kind = 'endpoint' ORDER BY seq")
+        self.endpoints: dict[str, str] = {account: msgspec.json.decode(body)["url"] for account, body in said}
 
     @staticmethod
     def _connect(file: Path) -> sqlite3.Connection:
@@ -121,6 +126,15 @@ class Book:
             self._keep_trade(row)
         elif isinstance(row, Refund):
             self._keep_refund(row)
+        elif isinstance(row, Payout):
+            self._recent.keep(("payout", row.account, row.out_no), row)
+        elif isinstance(row, Dispute):
+            self._recent.keep(("dispute", row.account, row.ref), row)
+
+    def point(self, account: str, url: str) -> None:
+        """Where an account has registered that its callbacks go, at channels whose calls do not say."""
+        self.endpoints[account] = url
+        self.note("endpoint", account, url=url)
 
     def save_platform_keys(self, pems: Mapping[str, str]) -> None:
         """Save the channels' own keys, at the first start, before anything else is written."""
@@ -211,6 +225,38 @@ class Book:
                     if refund.out_refund_no == out_refund_no:
                         return refund
         return refund
+
+    def find_payout(self, account: str, out_no: str) -> Payout | None:
+        """The payout of a merchant's own number."""
+        return self._find(Payout, ("payout", account, out_no), "account = ? AND out_no = ?", account, out_no)
+
+    def find_payout_by_ref(self, account: str, channel_ref: str) -> Payout | None:
+        """The payout of the channel's number, if it is this account's."""
+        for (out_no,) in self.rows(
+            "SELECT out_no FROM payout WHERE channel_ref = ? AND account = ?", channel_ref, account
+        ):
+            return self.find_payout(account, out_no)
+        return None
+
+    def find_dispute(self, account: str, ref: str) -> Dispute | None:
+        """The dispute of the channel's number."""
+        return self._find(Dispute, ("dispute", account, ref), "account = ? AND ref = ?", account, ref)
+
+    def disputes(self, account: str, out_trade_no: str) -> list[Dispute]:
+        """A trade's disputes, oldest first, as committed."""
+        sql = "SELECT ref FROM dispute WHERE account = ? AND out_trade_no = ? ORDER BY created_at"
+        found = [self.find_dispute(account, ref) for (ref,) in self.rows(sql, account, out_trade_no)]
+        return [d for d in found if d is not None]
+
+    def _find(self, kind: type[R], key: tuple[str, ...], where: str, *values: str) -> R | None:
+        row = self._recent.get(key)
+        if row is None:
+            found = self.rows(f"SELECT * FROM {kind.__name__.lower()} WHERE {where}", *values)  # noqa: S608 - ours
+            if not found:
+                return None
+            row = kind(*found[0])
+            self._recent.keep(key, row)
+        return row
 
     def _find_trade(self, key: tuple[str, ...], where: str, *values: str) -> Trade | None:
         trade = self._recent.get(key)

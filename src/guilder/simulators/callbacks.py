@@ -15,7 +15,7 @@ from guilder.simulators.book import Book
 from guilder.simulators.channel import Channel
 from guilder.simulators.clock import Clock
 from guilder.simulators.dials import Dials
-from guilder.simulators.model import Callback, Refund, Trade
+from guilder.simulators.model import Callback, Facts, Refund, Trade
 
 _TIMEOUT = aiohttp.ClientTimeout(total=5)  # WeChat Pay gives a merchant five seconds
 _AT_ONCE = 64
@@ -42,31 +42,47 @@ class Courier:
         url = trade.notify_url if refund is None else refund.notify_url
         if told is None or not url:
             return
-        event, fact = told
-        now = self._clock.now()
+        op, no = ("create", "") if refund is None else ("refund", refund.out_refund_no)
+        kept = trade.dials if refund is None else refund.dials
+        self.say(trade.account, trade.out_trade_no, *told, url, kept, op, no)
+        if refund is not None:
+            self._release(trade, self._clock.now() + 500)
+
+    def say(
+        self,
+        account: str,
+        about: str,
+        event: str,
+        fact: Facts,
+        url: str,
+        kept: str = "",
+        op: str = "create",
+        refund_no: str = "",
+    ) -> None:
+        """Tell a merchant `fact`, of the trade or payout `about`; `kept` are the dials that shape it."""
+        name, now = self._book.accounts[account].channel, self._clock.now()
         callback = Callback(
-            id=f"{channel.name[0].upper()}{now}{self._book.serial():012d}",
-            account=trade.account,
-            out_trade_no=trade.out_trade_no,
-            out_refund_no=refund.out_refund_no if refund else "",
+            id=f"{name[0].upper()}{now}{self._book.serial():012d}",
+            account=account,
+            out_trade_no=about,
+            out_refund_no=refund_no,
             event=event,
             url=url,
             fact=msgspec.json.encode(fact).decode(),
             created_at=now,
             due_at=now,
-            dials=refund.dials if refund else trade.dials,
+            dials=kept,
+            op=op,
         )
         self._shape(callback)
-        self._book.note("callback_due", trade.account, trade.out_trade_no, id=callback.id, event=event)
+        self._book.note("callback_due", account, about, id=callback.id, event=event)
         self._book.put(callback)
         if callback.state == "due":
             self._wait(callback)
-        if refund is not None:
-            self._release(trade, now + 500)
 
     def _shape(self, callback: Callback) -> None:
         """Let the dials lose or delay it before it is ever sent."""
-        op = "refund" if callback.out_refund_no else "create"
+        op = callback.op
         key = (callback.account, callback.out_trade_no)
         if dials.find(callback.dials, op, "callback_lost") or dials.find(callback.dials, op, "paid_without_callback"):
             callback.state = "lost"
@@ -102,7 +118,7 @@ class Courier:
 
     async def _deliver(self, callback: Callback) -> None:
         await self._book.commit()  # first the book, then the world
-        op = "refund" if callback.out_refund_no else "create"
+        op = callback.op
         key = (callback.account, callback.out_trade_no)
         channel = self._channels[self._book.accounts[callback.account].channel]
         if callback.tries == 0 and dials.find(callback.dials, op, "callback_forged"):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from guilder.simulators.model import Account, Callback, Facts, Refund, Trade
+from guilder.simulators.model import Account, Callback, Facts, Payout, Refund, Trade
 from guilder.simulators.statements import Line
 
 
@@ -24,6 +24,10 @@ class Channel(Protocol):
 
     def refund_fact(self, trade: Trade, refund: Refund) -> tuple[str, Facts] | None:
         """Event name and content of the callback about a refund that has just ended, or None."""
+        ...
+
+    def payout_fact(self, payout: Payout) -> tuple[str, Facts] | None:
+        """Event name and content of the callback about a payout that has just ended, or None."""
         ...
 
     def seal(self, account: Account, callback: Callback, forged: str) -> tuple[dict[str, str], bytes]:

@@ -16,7 +16,7 @@ from guilder.simulators.alipay import Gateway
 from guilder.simulators.clock import parse_ms
 from guilder.simulators.desk import Desk
 from guilder.simulators.dials import Setting
-from guilder.simulators.model import Account, Callback, Refund, Trade
+from guilder.simulators.model import Account, Callback, Payout, Refund, Trade
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _PAGE = 1000
@@ -34,6 +34,7 @@ class _Open(msgspec.Struct, forbid_unknown_fields=True):
     channel: str
     name: str = "Demo Shop"
     trust: str = ""
+    options: dict[str, str] = {}  # what else the channel can be asked for: its docs say
 
 
 class _Pay(msgspec.Struct, forbid_unknown_fields=True):
@@ -43,6 +44,10 @@ class _Pay(msgspec.Struct, forbid_unknown_fields=True):
     out_trade_no: str = ""
     action: str = "pay"
     payer: str = ""
+
+
+class _Register(msgspec.Struct, forbid_unknown_fields=True):
+    url: str
 
 
 class _Turn(msgspec.Struct, forbid_unknown_fields=True):
@@ -67,6 +72,7 @@ class Control:
             ("POST", "/sim/accounts", self.open_account),
             ("GET", "/sim/accounts", self.list_accounts),
             ("POST", "/sim/accounts/{id}/close-day", self.close_day),
+            ("POST", "/sim/accounts/{id}/endpoint", self.register),
             ("POST", "/sim/pay", self.pay),
             ("GET", "/sim/clock", self.show_clock),
             ("POST", "/sim/clock", self.set_clock),
@@ -75,6 +81,7 @@ class Control:
             ("DELETE", "/sim/dials", self.clear_dials),
             ("GET", "/sim/fired", self.fired),
             ("GET", "/sim/book", self.book),
+            ("GET", "/sim/payouts", self.payouts),
         ]
         return [Route(path, _json(act), methods=[method]) for method, path, act in table]
 
@@ -92,7 +99,9 @@ class Control:
             raise Wrong(400, f"no channel {ask.channel!r}; there are {', '.join(self._desk.channels)}")
         address = f"{request.url.scheme}://{request.url.netloc}"
         try:
-            account = await channel.open_account(ask.name, address, {"trust": ask.trust} if ask.trust else {})
+            account = await channel.open_account(
+                ask.name, address, ask.options | ({"trust": ask.trust} if ask.trust else {})
+            )
         except ValueError as error:
             raise Wrong(400, str(error)) from error
         self._desk.book.note("opened_account", account.id, channel=ask.channel, name=ask.name)
@@ -102,6 +111,12 @@ class Control:
     async def list_accounts(self, request: Request) -> object:
         """All contracts."""
         return {"accounts": [_present(account) for account in self._desk.book.accounts.values()]}
+
+    async def register(self, request: Request) -> object:
+        """Where the account's callbacks go from now on, at channels where that is no part of a call: a dashboard's page."""
+        account, ask = self._account(request.path_params["id"]), await _body(request, _Register)
+        self._desk.book.point(account.id, ask.url)
+        return {"account": account.id, "url": ask.url}
 
     async def pay(self, request: Request) -> object:
         """What a payer does with a phone."""
@@ -186,6 +201,13 @@ class Control:
         found = [Trade(*row) for row in self._desk.book.rows(sql, *values)]
         more = f"{found[-1].account}/{found[-1].out_trade_no}" if len(found) == _PAGE else None
         return {"trades": [self._whole(trade) for trade in found], "after": more}
+
+    async def payouts(self, request: Request) -> object:
+        """What was sent to people through an account, oldest first."""
+        await self._desk.book.commit()
+        sql = f"SELECT * FROM payout WHERE account = ? ORDER BY created_at, out_no LIMIT {_PAGE}"  # noqa: S608
+        rows = self._desk.book.rows(sql, request.query_params.get("account", ""))
+        return {"payouts": [msgspec.structs.asdict(Payout(*row)) for row in rows]}
 
     def _whole(self, trade: Trade) -> dict[str, Any]:
         book, key = self._desk.book, (trade.account, trade.out_trade_no)

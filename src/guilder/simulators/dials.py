@@ -55,9 +55,22 @@ LIVES = {
     "late_success": Spec("close", 1.0, "closed when asked, and paid after all some seconds later"),
     "refund_fail": Spec("refund", 0, "WeChat: ends ABNORMAL; Alipay: the seller's balance is too low"),
     "refund_processing": Spec("refund", 5.0, "stays in progress for some seconds"),
+    "payout_fail": Spec("payout", 0, "accepted, and ends as failed"),
+    "payout_processing": Spec("payout", 5.0, "stays in progress for some seconds"),
 }
 DIALS = ANSWERS | LIVES
-OPERATIONS = ("create", "query", "close", "refund", "cancel", "refund_query", "bill")
+OPERATIONS = (
+    "create",
+    "query",
+    "close",
+    "refund",
+    "cancel",
+    "refund_query",
+    "bill",
+    "capture",
+    "payout",
+    "payout_query",
+)
 NUMBERS = dict(enumerate(DIALS, 1))
 
 

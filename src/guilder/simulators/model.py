@@ -11,6 +11,7 @@ import msgspec
 State = str
 """made      the token exists, but no trade yet (Alipay, until the payer has opened it)
 waiting   the payer has not decided
+held      the payer's money is held and not taken (channels that capture later)
 paid      the payer's money has moved
 declined  the payer's bank said no
 closed    nobody can pay it any more"""
@@ -56,6 +57,15 @@ class Trade(msgspec.Struct):
     closed_at: int = 0
     opened_at: int = 0  # when the payer's phone read the code
     late_at: int = 0  # when a closed trade is paid after all (dial late_success)
+    held_at: int = (
+        0  # when the payer's money was held, at channels that capture later; -1: it is to be held, and not taken
+    )
+    captured: int = 0  # how much of it was taken; 0: not yet
+    extra: str = "{}"  # JSON: what only its channel knows of it
+
+    def more(self) -> dict[str, Any]:
+        """What only its channel knows of it."""
+        return msgspec.json.decode(self.extra)
 
 
 class Refund(msgspec.Struct):
@@ -74,6 +84,41 @@ class Refund(msgspec.Struct):
     state: str = "PROCESSING"
     ends_as: str = "SUCCESS"
     dials: str = ""
+
+
+class Payout(msgspec.Struct):
+    """Money on its way to somebody.  `state` is PROCESSING, WAITING (for the payee), SUCCESS, FAILED or CANCELLED."""
+
+    account: str
+    out_no: str  # the merchant's number
+    channel: str
+    channel_ref: str
+    amount: int
+    currency: str
+    payee: str  # JSON, as asked
+    notify_url: str
+    fingerprint: str
+    created_at: int
+    done_at: int = 0  # when it ended, or is to end by itself
+    state: str = "PROCESSING"
+    ends_as: str = "SUCCESS"
+    dials: str = ""
+    extra: str = "{}"
+
+
+class Dispute(msgspec.Struct):
+    """A payer's complaint.  `state` is needs_response, under_review, won or lost."""
+
+    account: str
+    ref: str  # the channel's number
+    out_trade_no: str
+    amount: int
+    reason: str
+    created_at: int
+    due_at: int
+    state: str = "needs_response"
+    notify_url: str = ""
+    extra: str = "{}"
 
 
 class Callback(msgspec.Struct):
@@ -95,6 +140,7 @@ class Callback(msgspec.Struct):
     tries: int = 0
     state: str = "due"
     dials: str = ""
+    op: str = "create"  # whose dials shape it: create, refund, payout
 
 
 class Statement(msgspec.Struct):
@@ -107,5 +153,5 @@ class Statement(msgspec.Struct):
     corrupt: str = ""
 
 
-Row = Account | Trade | Refund | Callback | Statement
+Row = Account | Trade | Refund | Payout | Dispute | Callback | Statement
 Facts = dict[str, Any]

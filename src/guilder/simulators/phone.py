@@ -23,6 +23,9 @@ _WORDS = {
         "lang": "zh-CN",
         "wechatpay": "微信支付（模拟）",
         "alipay": "支付宝（模拟）",
+        "unionpay": "云闪付（模拟）",
+        "stripe": "Stripe（模拟）",
+        "paypal": "PayPal（模拟）",
         "confirm": "确认付款",
         "to": "付款给",
         "item": "商品",
@@ -34,6 +37,8 @@ _WORDS = {
         "walk": "暂不付款，离开",
         "note": "这是模拟器，不会发生真实付款。",
         "back": "返回商家",
+        "held": "已授权",
+        "held_text": "款项已冻结，商家稍后扣款。",
         "paid": "支付成功",
         "declined": "支付失败",
         "closed": "订单已关闭",
@@ -50,6 +55,9 @@ _WORDS = {
         "lang": "en",
         "wechatpay": "WeChat Pay (simulated)",
         "alipay": "Alipay (simulated)",
+        "unionpay": "UnionPay (simulated)",
+        "stripe": "Stripe (simulated)",
+        "paypal": "PayPal (simulated)",
         "confirm": "Confirm payment",
         "to": "Pay to",
         "item": "Item",
@@ -61,6 +69,8 @@ _WORDS = {
         "walk": "Walk away",
         "note": "This is a simulator: no real money moves.",
         "back": "Back to the shop",
+        "held": "Payment authorised",
+        "held_text": "The money is held; the shop takes it later.",
         "paid": "Payment successful",
         "declined": "Payment declined",
         "closed": "Order closed",
@@ -74,6 +84,7 @@ _WORDS = {
         "again": "Open the order again",
     },
 }
+_SIGNS = {"CNY": "¥", "JPY": "¥", "USD": "$", "EUR": "€", "GBP": "£"}
 _KEEP = {"Cache-Control": "max-age=3600"}
 _FILES = resources.files("guilder.simulators")
 _PAGES = jinja2.Environment(loader=jinja2.PackageLoader("guilder.simulators"), autoescape=True, trim_blocks=True)
@@ -82,12 +93,14 @@ _PAGES = jinja2.Environment(loader=jinja2.PackageLoader("guilder.simulators"), a
 async def scan(desk: Desk, gateway: Gateway, code: str) -> Trade | None:
     """The trade behind a code; opening one is what makes it exist at Alipay.  Does not commit.
 
-    `code` is WeChat's code_url, Alipay's qr_code, a page's token, or the whole URL of a page.pay request.
+    `code` is WeChat's code_url, Alipay's qr_code, a page's token or its address, or the whole URL of a page.pay request.
     """
     if "gateway.do?" in code:
         parts = urlsplit(code)
         reply = await gateway.perform(dict(parse_qsl(parts.query)), f"{parts.scheme}://{parts.netloc}")
         code = dict(parse_qsl(urlsplit(reply.headers.get("location", "")).query)).get("code", "")
+    elif "/phone?" in code:
+        code = dict(parse_qsl(urlsplit(code).query)).get("code", "")
     trade = desk.book.find_trade_by_token(code)
     if trade is not None:
         trades.open_(desk, trade)
@@ -140,7 +153,7 @@ class Phone:
             return self._page(request, None, seen=True)
         act(self._desk, trade, action)
         await self._desk.book.commit()
-        back = self._desk.channel_of(trade).returns_to(trade) if trade.state == "paid" else ""
+        back = self._desk.channel_of(trade).returns_to(trade) if trade.state in ("paid", "held") else ""
         return RedirectResponse(back or f"/phone?code={quote(trade.token, safe='')}&seen=1", 303)
 
     def _page(self, request: Request, trade: Trade | None, *, seen: bool) -> Response:
@@ -153,8 +166,9 @@ class Phone:
             state=state,
             asks=state == "waiting" and not seen,
             amount=yuan(trade.amount) if trade else "",
+            sign=_SIGNS.get(trade.currency, f"{trade.currency} ") if trade else "",
             payee=self._desk.book.accounts[trade.account].name if trade else "",
-            back=back if state == "paid" else (trade.return_url if trade else ""),
+            back=back if state in ("paid", "held") else (trade.return_url if trade else ""),
             brand=trade.channel if trade else "nothing",
         )
         origin = urlsplit(trade.return_url) if trade and trade.return_url else None

@@ -7,13 +7,13 @@ CREATE TABLE IF NOT EXISTS entry (
     seq          INTEGER PRIMARY KEY,
     at           INTEGER NOT NULL,
     kind         TEXT NOT NULL,          -- opened_account created opened paid declined closed refund_accepted
-                                         -- refund_done callback_due callback_try dial clock closed_day dials
+                                         -- refund_done callback_due callback_try dial clock closed_day dials endpoint
     account      TEXT NOT NULL,
     out_trade_no TEXT NOT NULL,
     body         TEXT NOT NULL           -- JSON
 ) STRICT;
 CREATE INDEX IF NOT EXISTS entry_by_trade ON entry (account, out_trade_no) WHERE out_trade_no <> '';
-CREATE INDEX IF NOT EXISTS entry_of_dials ON entry (kind) WHERE kind IN ('dial', 'clock');
+CREATE INDEX IF NOT EXISTS entry_of_dials ON entry (kind) WHERE kind IN ('dial', 'clock', 'endpoint');
 CREATE TRIGGER IF NOT EXISTS entry_is_written_once BEFORE UPDATE ON entry
     BEGIN SELECT raise(ABORT, 'the book only grows'); END;
 CREATE TRIGGER IF NOT EXISTS entry_is_kept BEFORE DELETE ON entry
@@ -45,12 +45,15 @@ CREATE TABLE IF NOT EXISTS trade (
     dials        TEXT NOT NULL,
     created_at   INTEGER NOT NULL,
     expires_at   INTEGER NOT NULL,
-    state        TEXT NOT NULL,          -- made | waiting | paid | declined | closed
+    state        TEXT NOT NULL,          -- made | waiting | held | paid | declined | closed
     paid_at      INTEGER NOT NULL,
     payer        TEXT NOT NULL,
     closed_at    INTEGER NOT NULL,
     opened_at    INTEGER NOT NULL,
     late_at      INTEGER NOT NULL,
+    held_at      INTEGER NOT NULL,
+    captured     INTEGER NOT NULL,
+    extra        TEXT NOT NULL,          -- JSON: what only its channel knows
     PRIMARY KEY (account, out_trade_no)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS trade_by_ref ON trade (channel_ref);
@@ -75,8 +78,46 @@ CREATE TABLE IF NOT EXISTS refund (
     PRIMARY KEY (account, out_trade_no, out_refund_no)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS refund_by_no ON refund (account, out_refund_no);
+CREATE INDEX IF NOT EXISTS refund_by_ref ON refund (channel_ref);
 CREATE INDEX IF NOT EXISTS refund_by_day ON refund (account, created_at);
 CREATE INDEX IF NOT EXISTS refund_open ON refund (done_at) WHERE state = 'PROCESSING';
+
+CREATE TABLE IF NOT EXISTS payout (
+    account     TEXT NOT NULL,
+    out_no      TEXT NOT NULL,
+    channel     TEXT NOT NULL,
+    channel_ref TEXT NOT NULL,
+    amount      INTEGER NOT NULL,
+    currency    TEXT NOT NULL,
+    payee       TEXT NOT NULL,           -- JSON
+    notify_url  TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    created_at  INTEGER NOT NULL,
+    done_at     INTEGER NOT NULL,
+    state       TEXT NOT NULL,           -- PROCESSING | WAITING | SUCCESS | FAILED | CANCELLED
+    ends_as     TEXT NOT NULL,
+    dials       TEXT NOT NULL,
+    extra       TEXT NOT NULL,
+    PRIMARY KEY (account, out_no)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS payout_by_ref ON payout (channel_ref);
+CREATE INDEX IF NOT EXISTS payout_by_day ON payout (account, created_at);
+CREATE INDEX IF NOT EXISTS payout_open ON payout (done_at) WHERE state = 'PROCESSING';
+
+CREATE TABLE IF NOT EXISTS dispute (
+    account      TEXT NOT NULL,
+    ref          TEXT NOT NULL,
+    out_trade_no TEXT NOT NULL,
+    amount       INTEGER NOT NULL,
+    reason       TEXT NOT NULL,
+    created_at   INTEGER NOT NULL,
+    due_at       INTEGER NOT NULL,
+    state        TEXT NOT NULL,          -- needs_response | under_review | won | lost
+    notify_url   TEXT NOT NULL,
+    extra        TEXT NOT NULL,
+    PRIMARY KEY (account, ref)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS dispute_by_trade ON dispute (account, out_trade_no);
 
 CREATE TABLE IF NOT EXISTS callback (
     id            TEXT PRIMARY KEY,
@@ -90,7 +131,8 @@ CREATE TABLE IF NOT EXISTS callback (
     due_at        INTEGER NOT NULL,
     tries         INTEGER NOT NULL,
     state         TEXT NOT NULL,         -- due | acknowledged | given_up | lost
-    dials         TEXT NOT NULL
+    dials         TEXT NOT NULL,
+    op            TEXT NOT NULL          -- whose dials shape it: create | refund | payout
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS callback_by_trade ON callback (account, out_trade_no);
 CREATE INDEX IF NOT EXISTS callback_due ON callback (due_at) WHERE state = 'due';

@@ -8,7 +8,7 @@
 Every function decides, notes and puts without awaiting; the caller commits before it tells anybody.
 """
 
-from guilder.simulators import dials
+from guilder.simulators import dials, payouts
 from guilder.simulators.desk import Desk
 from guilder.simulators.model import Refund, Trade
 
@@ -46,13 +46,16 @@ def pay(desk: Desk, trade: Trade, payer: str = "") -> None:
         desk.dials.count(trade.account, trade.out_trade_no, "create", "decline")
         decline(desk, trade)
         return
+    if trade.held_at:
+        hold(desk, trade, payer)
+        return
     _move_money(desk, trade, payer)
 
 
 def _move_money(desk: Desk, trade: Trade, payer: str = "") -> None:
     trade.state, trade.paid_at, trade.late_at = "paid", desk.clock.now(), 0
     trade.payer = payer or f"payer-{trade.channel_ref[-6:]}"
-    desk.book.note("paid", trade.account, trade.out_trade_no, amount=trade.amount)
+    desk.book.note("paid", trade.account, trade.out_trade_no, amount=trade.captured or trade.amount)
     desk.book.put(trade)
     if dials.find(trade.dials, "create", "wrong_amount"):
         desk.dials.count(trade.account, trade.out_trade_no, "create", "wrong_amount")
@@ -67,6 +70,24 @@ def decline(desk: Desk, trade: Trade) -> None:
         desk.book.note("declined", trade.account, trade.out_trade_no)
         desk.book.put(trade)
         desk.courier.tell(trade, None)
+
+
+def hold(desk: Desk, trade: Trade, payer: str = "") -> None:
+    """The payer agrees and the money is held, at channels that capture later."""
+    expire(desk, trade)
+    if trade.state == "waiting":
+        trade.state, trade.held_at = "held", desk.clock.now()
+        trade.payer = payer or f"payer-{trade.channel_ref[-6:]}"
+        desk.book.note("held", trade.account, trade.out_trade_no, amount=trade.amount)
+        desk.book.put(trade)
+        desk.courier.tell(trade, None)
+
+
+def capture(desk: Desk, trade: Trade, units: int) -> None:
+    """Take so much of what is held; the rest is let go."""
+    if trade.state == "held":
+        trade.captured = units
+        _move_money(desk, trade, trade.payer)
 
 
 def close(desk: Desk, trade: Trade) -> None:
@@ -150,3 +171,4 @@ def resume(desk: Desk) -> None:
         desk.clock.at(row[2], lambda account=row[0], no=row[1]: pay_late(desk, account, no))
     for row in desk.book.rows("SELECT * FROM refund WHERE state = 'PROCESSING'"):
         await_refund(desk, Refund(*row))
+    payouts.resume(desk)

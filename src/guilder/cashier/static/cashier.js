@@ -8,14 +8,19 @@
   let fetching = null;
   let deadline = null;
   let returning = null;
+  let opened = "";  // the sheet that was opened by itself: once for each state of the payment
+  let follow = "front" in panel.dataset;  // the channel's page is still to come: go there when it is known
+
+  let looking = false;  // the wallet says that it is done: have the channel asked
 
   const at = (path) => panel.dataset.path + path;
 
   // ------------------------------------------------------------------ the panel
 
   const ask = async (options = {}) => {
-    const back = new URLSearchParams(location.search).has("back") && !options.method ? "&back" : "";
-    const answer = await fetch(panel.dataset.path + panel.dataset.query + back, {
+    const back = (looking || new URLSearchParams(location.search).has("back")) && !options.method ? "&back" : "";
+    const go = follow && !options.method ? "&go" : "";
+    const answer = await fetch(panel.dataset.path + panel.dataset.query + back + go, {
       ...options,
       headers: { "Guilder-Part": "panel", ...options.headers },
       cache: "no-store",
@@ -51,9 +56,45 @@
     tick();
     if (final) { stream?.close(); stream = null; } else if (!stream) listen();
     if (go) location.assign(go);
+    if (panel.dataset.stage !== "asking") follow = false;
+    if (panel.dataset.sheet && opened !== panel.dataset.mark && !looking) invoke();
+    const only = panel.dataset.start && panel.querySelector(`button[value="${panel.dataset.start}"]`);
+    if (only && !started) { started = true; only.form.requestSubmit(only); }
     clearTimeout(returning);
     if (panel.dataset.return) returning = setTimeout(() => location.replace(panel.dataset.return), 3000);
   };
+
+  // ------------------------------------------------------------------ the wallet's own sheet
+
+  let started = false;
+
+  const bridge = (name) => new Promise((there) => {
+    if (window[name]) there(window[name]);
+    else document.addEventListener(`${name}Ready`, () => there(window[name]), { once: true });
+  });
+
+  const SHEETS = {
+    wechat_pay_jsapi: async (params) => {
+      const wechat = await bridge("WeixinJSBridge");
+      return new Promise((end) => wechat.invoke("getBrandWCPayRequest", params, (said) => end(String(said.err_msg).endsWith(":ok"))));
+    },
+    alipay_jsapi: async (params) => {
+      const alipay = await bridge("AlipayJSBridge");
+      return new Promise((end) => alipay.call("tradePay", { tradeNO: params.trade_no }, (said) => end(["9000", "8000"].includes(String(said.resultCode)))));
+    },
+  };
+
+  // What the sheet says is a hint and no proof: the channel is asked, and the page shows what that says.
+  const invoke = async () => {
+    opened = panel.dataset.mark;
+    const done = await SHEETS[panel.dataset.sheet](JSON.parse(panel.dataset.params));
+    if (!done || panel.dataset.stage !== "wallet") return;
+    looking = true;
+    await refresh();
+    looking = false;
+  };
+
+  document.addEventListener("click", (event) => { if (event.target.closest("[data-invoke]")) invoke(); });
 
   // ------------------------------------------------------------------ news
 

@@ -12,6 +12,7 @@ negative when Alipay takes it: here it is turned round.
 
 import hashlib
 import re
+import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ from guilder.core.amount import Amount, from_major, major
 FEE_EXPONENT = 2
 MAX_PACKED = 256 << 20
 MAX_PLAIN = 1 << 30
+_PIECE = 1 << 20
 CHARSET = "gb18030"  # GBK with everything that was added since
 
 KIND = {"交易": LineKind.PAYMENT, "退款": LineKind.REFUND}
@@ -58,7 +60,7 @@ class _Sum:
 def read_statement(day: date, packed: bytes) -> Statement:
     """Unpack, check counts and sums, and only then hand out the lines.  Raises StatementError."""
     try:
-        raw, summary = _unpacked(packed)
+        raw, summary = unpacked(packed, "业务明细")
         sums = _checked(raw)
         if summary is not None:
             _compare_summary(summary, sums)
@@ -76,23 +78,32 @@ def read_statement(day: date, packed: bytes) -> Statement:
     )
 
 
-def _unpacked(packed: bytes) -> tuple[bytes, bytes | None]:
-    """The rows and, where it is there, the summary.  Entry names are GBK without the flag that would say so."""
+def unpacked(packed: bytes, name: str) -> tuple[bytes, bytes | None]:
+    """The rows and, where it is there, the summary of a bill that has `name` in its entries'.  ValueError otherwise.  Entry names are GBK without the flag that would say so."""
     try:
         with zipfile.ZipFile(BytesIO(packed), metadata_encoding="gbk") as archive:
             entries = {e.filename: e for e in archive.infolist()}
-            details = [e for name, e in entries.items() if name.endswith("业务明细.csv")]
-            summaries = [e for name, e in entries.items() if name.endswith("业务明细(汇总).csv")]
+            details = [e for entry, e in entries.items() if entry.endswith(f"{name}.csv")]
+            summaries = [e for entry, e in entries.items() if entry.endswith(f"{name}(汇总).csv")]
             if len(details) != 1 or len(summaries) > 1:
                 raise ValueError(f"the zip holds {sorted(entries)}")
             if sum(e.file_size for e in (*details, *summaries)) > MAX_PLAIN:
                 raise ValueError("the zip unpacks to more than a statement")
-            return archive.read(details[0]), archive.read(summaries[0]) if summaries else None
+            return _inflated(archive, details[0]), _inflated(archive, summaries[0]) if summaries else None
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"the zip cannot be read: {error}") from error
 
 
-def _records(raw: bytes) -> Iterator[str]:
+def _inflated(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    """One entry, piece by piece: read at once it would lie in memory twice."""
+    out = BytesIO()
+    with archive.open(entry) as packed:
+        shutil.copyfileobj(packed, out, _PIECE)
+    return out.getvalue()
+
+
+def records(raw: bytes) -> Iterator[str]:
+    """The lines of a file that hold something, one by one."""
     for line in BytesIO(raw):
         text = line.decode(CHARSET).rstrip("\r\n")
         if text:
@@ -163,11 +174,11 @@ class _Table:
 
 def _checked(raw: bytes) -> dict[LineKind, _Sum]:
     """What the rows add up to.  ValueError if the footers say otherwise."""
-    records = _records(raw)
-    table = _Table.find(records)
+    texts = records(raw)
+    table = _Table.find(texts)
     sums = {kind: _Sum() for kind in LineKind}
     footers = []
-    for text in records:
+    for text in texts:
         if text.startswith("#"):
             footers.append(text)
             continue
@@ -194,7 +205,7 @@ def _checked(raw: bytes) -> dict[LineKind, _Sum]:
 
 def _compare_summary(summary: bytes, sums: dict[LineKind, _Sum]) -> None:
     """Counts and fees, which mean one thing only, against the last row (合计) of the other file."""
-    table = [[f.strip() for f in text.split(",")] for text in _records(summary) if not text.startswith("#")]
+    table = [[f.strip() for f in text.split(",")] for text in records(summary) if not text.startswith("#")]
     row = dict(zip(table[0], table[-1], strict=True))
     paid, back = sums[LineKind.PAYMENT], sums[LineKind.REFUND]
     said = (int(row["交易订单总笔数"]), int(row["退款订单总笔数"]), -_units(row["服务费（元）"], 2))
@@ -203,9 +214,9 @@ def _compare_summary(summary: bytes, sums: dict[LineKind, _Sum]) -> None:
 
 
 def _lines(raw: bytes) -> Iterator[StatementLine]:
-    records = _records(raw)
-    table = _Table.find(records)
-    rows = (text for text in records if not text.startswith("#"))
+    texts = records(raw)
+    table = _Table.find(texts)
+    rows = (text for text in texts if not text.startswith("#"))
     for number, text in enumerate(rows, 1):
         yield _line(number, table.row(text))
 

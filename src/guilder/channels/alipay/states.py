@@ -18,8 +18,10 @@ TRADE_STATUS = {
 }
 
 OK = "10000"
+IN_PROCESS = "10003"  # of a barcode: the payer is asked for a password
 BUSINESS_FAILED = "40004"
 NOT_EXIST = "ACQ.TRADE_NOT_EXIST"
+CODE_SPENT = "ACQ.PAYMENT_AUTH_CODE_INVALID"  # a payer's code is good for one payment and a minute
 # The gateway turned the call down before anything was done.  20000 (unavailable) and 40005 (rate limit) are not among them.
 NOT_ADMITTED = frozenset({"20001", "40001", "40002", "40003", "40006"})
 # These may speak of the key itself: used, paid, refunded or closed already.  What lives under the key decides.
@@ -45,7 +47,7 @@ REFUSED = {
     "ACQ.DISCORDANT_REPEAT_REQUEST": ("duplicate_transaction", Retry.NEW_KEY),
     "ACQ.BUYER_BALANCE_NOT_ENOUGH": ("insufficient_funds", Retry.NEW_KEY),
     "ACQ.BUYER_BANKCARD_BALANCE_NOT_ENOUGH": ("insufficient_funds", Retry.NEW_KEY),
-    "ACQ.PAYMENT_AUTH_CODE_INVALID": ("invalid_account", Retry.NEW_KEY),
+    CODE_SPENT: ("invalid_account", Retry.NEW_KEY),
     "ACQ.EXIST_FORBIDDEN_WORD": ("processing_error", Retry.NEVER),
     "ACQ.TOTAL_FEE_EXCEED": ("invalid_amount", Retry.NEVER),
     "ACQ.ACCESS_FORBIDDEN": ("service_not_allowed", Retry.NEVER),
@@ -67,6 +69,7 @@ class Said(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, node: dict[str, Any]) -> "Said":
+        """OAuth alone answers without a code when all is well."""
         words = msgspec.convert(node, _Codes)
         return cls(words.code, words.sub_code, words.sub_msg or words.msg, node)
 
@@ -75,18 +78,27 @@ class Said(msgspec.Struct, frozen=True):
         """The code that says most."""
         return self.sub_code or self.code
 
+    @property
+    def not_admitted(self) -> bool:
+        """Whether the gateway turned the call down before anything was done."""
+        return self.code in NOT_ADMITTED
+
     def refusal(self) -> Problem | None:
         """Why the call was turned down, if that is certain."""
-        if self.code in NOT_ADMITTED:
+        if self.not_admitted:
             return Problem(self.word, self.message, "processing_error", Retry.NEVER)
-        if self.code != BUSINESS_FAILED or self.sub_code not in REFUSED:
+        return self.failed(REFUSED.get(self.sub_code))
+
+    def failed(self, meaning: tuple[str, Retry] | None) -> Problem | None:
+        """The problem of a business failure whose sub_code means this; None if it is none, or means nothing certain."""
+        if self.code != BUSINESS_FAILED or meaning is None:
             return None
-        decline_code, retry = REFUSED[self.sub_code]
+        decline_code, retry = meaning
         return Problem(self.sub_code, self.message, decline_code, retry)
 
 
 class _Codes(msgspec.Struct, frozen=True):
-    code: str
+    code: str = ""
     msg: str = ""
     sub_code: str = ""
     sub_msg: str = ""
@@ -120,6 +132,41 @@ class Precreated(msgspec.Struct, frozen=True):
 
     out_trade_no: str
     qr_code: str
+
+
+class Made(msgspec.Struct, frozen=True):
+    """alipay.trade.create: unlike with a QR code the trade is there from now on."""
+
+    out_trade_no: str
+    trade_no: str
+
+
+class Paid(msgspec.Struct, frozen=True):
+    """alipay.trade.pay: with code 10000 the money has moved; with 10003 only some of this is said."""
+
+    out_trade_no: str
+    trade_no: str
+    total_amount: str
+    gmt_payment: str = ""
+    buyer_user_id: str = ""
+    buyer_open_id: str = ""
+
+    def outcome(self) -> Outcome:
+        return Outcome(
+            State.SUCCEEDED,
+            key=self.out_trade_no,
+            channel_ref=self.trade_no,
+            amount=Amount.from_major(self.total_amount, "CNY"),
+            at=beijing_instant(self.gmt_payment) if self.gmt_payment else None,
+            payer=self.buyer_user_id or self.buyer_open_id or None,
+        )
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """alipay.system.oauth.token: who holds the wallet.  Newer apps are told an open_id of their own only."""
+
+    user_id: str = ""
+    open_id: str = ""
 
 
 class Cancelled(msgspec.Struct, frozen=True):

@@ -1,4 +1,5 @@
-"""Whose signatures count as WeChat Pay's: the pinned public key, and the platform certificates of the moment.
+"""Whose signatures count as WeChat Pay's, and who may read what is sealed for it: the pinned public key, and the platform
+certificates of the moment.
 
 While a merchant switches from certificates to the public key, replies and callbacks come signed by either, so both are
 accepted (the official SDK's combined verifier does the same); the configuration only says which is asked for.
@@ -19,6 +20,7 @@ from guilder.channels.model import BadSignature, NeedsTrust
 from guilder.channels.reading import instant, read_as, read_json
 from guilder.channels.signing import MIN_BITS, Verifier
 from guilder.channels.wechatpay.config import WeChatConfig
+from guilder.core.check import must
 from guilder.core.exchange import HttpReply
 
 FRESH_FOR = timedelta(hours=12)  # WeChat asks for a refresh at least this often
@@ -77,6 +79,19 @@ class Trust:
             return self._aead.decrypt(sealed.nonce.encode(), ciphertext, (sealed.associated_data or "").encode())
         except InvalidTag:
             raise ValueError("it does not open with the APIv3 key") from None
+
+    def seal(self, *texts: str) -> tuple[str, list[str]]:
+        """Encrypt for WeChat Pay's eyes alone: the name of the key, and each text.  By the public key where that is what we trust,
+        else by the certificate that lasts longest; there must be one (`missing`).  ValueError if a text is too long."""
+        now = self._now()
+        if self._by_certificate:
+            good = {serial: k for serial, k in self._certificates.items() if k.since <= now < k.until}
+            must(good, "a certificate is there before anything is sealed")
+            serial = max(good, key=lambda serial: good[serial].until)
+            verifier = good[serial].verifier
+        else:
+            [(serial, verifier)] = self._pinned.items()
+        return serial, [verifier.seal(text) for text in texts]
 
     def missing(self) -> bool:
         """Must certificates be fetched before any reply can be verified?"""

@@ -8,32 +8,39 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from guilder.simulators import dials, keys
-from guilder.simulators.alipay import signing, statement
+from guilder.simulators.alipay import certificates, funds, signing, statement, told
 from guilder.simulators.clock import stamp
 from guilder.simulators.desk import Desk
-from guilder.simulators.model import Account, Callback, Facts, Refund, Trade
+from guilder.simulators.model import Account, Callback, Facts, Payout, Refund, Trade
 from guilder.simulators.statements import Line, yuan
 
 
 class Alipay:
-    """The channel.  One key pair signs for all merchants."""
+    """The channel.  One key pair signs for all merchants, until its certificate is renewed for one."""
 
     name = "alipay"
     retry_after_s: Sequence[int] = (240, 600, 600, 3600, 7200, 21600, 54000)
     refund_takes_s = 0.0
 
     def __init__(self, desk: Desk, platform: Mapping[str, str]) -> None:
-        """`platform` has the PEM `alipay_key`."""
+        """`platform` is what `certificates.make_platform` has made."""
         self.desk = desk
-        self.key = keys.load_private(platform["alipay_key"])
-        self._public_pem = keys.public_pem(self.key.public_key())
+        self.platform = dict(platform)
+        self._keys = [keys.load_private(platform[name]) for name in ("alipay_key", "alipay_key_2")]
+        self._certificates = [platform[name] for name in ("alipay_certificate", "alipay_certificate_2")]
+        self._numbers = [certificates.number(pem) for pem in self._certificates]
+        self._public_pem = keys.public_pem(self._keys[0].public_key())
         self._merchant_keys: dict[str, rsa.RSAPublicKey] = {}
         self._settings: dict[str, dict[str, str]] = {}
+        self._renewed: set[str] = set()
 
     async def open_account(self, name: str, address: str, options: Mapping[str, str]) -> Account:
-        """An application of a merchant.  There are no options."""
-        if options:
-            raise ValueError(f"Alipay has no option {', '.join(options)}")
+        """An application of a merchant.  Options: `trust` is key or certificate; `partner` (anything) makes it that of a
+        partner, with one merchant's grant."""
+        if unknown := set(options) - {"trust", "partner"}:
+            raise ValueError(f"Alipay has no option {', '.join(sorted(unknown))}")
+        if (trust := options.get("trust") or "key") not in ("key", "certificate"):
+            raise ValueError("trust must be key or certificate")
         key = await self.desk.keys.take()
         app_id = f"2021{random.randrange(10**12):012d}"
         config = {
@@ -41,9 +48,42 @@ class Alipay:
             "app_id": app_id,
             "seller_id": f"2088{random.randrange(10**12):012d}",
             "private_key": keys.private_pem(key),
-            "alipay_public_key": self._public_pem,
+            "oauth_url": f"{address}/oauth2/publicAppAuthorize.htm",
         }
+        if trust == "key":
+            config["alipay_public_key"] = self._public_pem
+        else:
+            config |= {
+                "mode": "certificate",
+                "app_cert": certificates.issue(self.platform, "A merchant", app_id, key.public_key()),
+                "alipay_cert": self._certificates[0],
+                "root_cert": certificates.roots(self.platform),
+            }
+        if options.get("partner"):
+            config["app_auth_token"] = f"{self.desk.book.serial():012d}BB{random.randbytes(12).hex()}"
         return Account(app_id, self.name, name, self.desk.clock.now(), msgspec.json.encode(config).decode())
+
+    def renew(self, account: Account) -> None:
+        """From now on another certificate signs for this account; a restart takes that back."""
+        self._renewed.add(account.id)
+
+    def key(self, account: Account) -> rsa.RSAPrivateKey:
+        """What signs for this account."""
+        return self._keys[account.id in self._renewed]
+
+    def number(self, account: Account) -> str:
+        """The number of the certificate that signs for it; '' in key mode."""
+        return self._numbers[account.id in self._renewed] if "app_cert" in self.settings(account) else ""
+
+    def certificate(self, number: str) -> str | None:
+        """One of Alipay's own and the root behind it, PEM."""
+        found = dict(zip(self._numbers, self._certificates, strict=True)).get(number)
+        return found and found + self.platform["alipay_root"]
+
+    def merchant_app(self, account: Account) -> str:
+        """The merchant's own application: another than a partner's."""
+        app_id = self.settings(account)["app_id"]
+        return f"2019{app_id[4:]}" if "app_auth_token" in self.settings(account) else app_id
 
     def settings(self, account: Account) -> dict[str, str]:
         """What the merchant was given, read once."""
@@ -80,6 +120,12 @@ class Alipay:
         """Paid, or closed after the payer had opened it."""
         return ("trade_status_sync", self._fact(trade)) if trade.opened_at else None
 
+    def payout_fact(self, payout: Payout) -> tuple[str, Facts] | None:
+        """The message that a transfer has ended.  Alipay sends it to the address set for the app; here that is its notify_url."""
+        return told.message(
+            payout, self.settings(self.desk.book.accounts[payout.account])["app_id"], self.desk.clock.now()
+        )
+
     def refund_fact(self, trade: Trade, refund: Refund) -> tuple[str, Facts] | None:
         """The same notice again, with refund_fee (all refunds so far) and gmt_refund."""
         if refund.state != "SUCCESS":
@@ -93,12 +139,13 @@ class Alipay:
         return "trade_status_sync", self._fact(trade) | more
 
     def _fact(self, trade: Trade) -> Facts:
-        config = self.settings(self.desk.book.accounts[trade.account])
+        account = self.desk.book.accounts[trade.account]
+        config = self.settings(account)
         amount = yuan(self.told_amount(trade))
         fact: Facts = {
             "notify_type": "trade_status_sync",
             "app_id": config["app_id"],
-            "auth_app_id": config["app_id"],
+            "auth_app_id": self.merchant_app(account),
             "charset": "utf-8",
             "version": "1.0",
             "trade_no": trade.channel_ref,
@@ -127,8 +174,10 @@ class Alipay:
     def seal(self, account: Account, callback: Callback, forged: str) -> tuple[dict[str, str], bytes]:
         """A signed form.  notify_id stays the same over all tries."""
         fact = msgspec.json.decode(callback.fact, type=dict[str, str])
-        params = {**fact, "notify_id": callback.id, "notify_time": stamp(self.desk.clock.now())}
-        signed = signing.sign_notice(self.key, params, spoiled=bool(forged))
+        params = {**fact, "notify_id": callback.id}
+        if "msg_method" not in fact:
+            params["notify_time"] = stamp(self.desk.clock.now())
+        signed = signing.sign_notice(self.key(account), params, spoiled=bool(forged))
         headers = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8", "User-Agent": "Mozilla/4.0"}
         return headers, urlencode(signed).encode()
 
@@ -144,22 +193,25 @@ class Alipay:
         """The shop's return_url with signed parameters; not a proof of payment."""
         if not trade.return_url:
             return ""
-        config = self.settings(self.desk.book.accounts[trade.account])
+        account = self.desk.book.accounts[trade.account]
+        config = self.settings(account)
         params = {
             "charset": "utf-8",
             "out_trade_no": trade.out_trade_no,
-            "method": "alipay.trade.page.pay.return",
+            "method": f"alipay.trade.{trade.way}.pay.return",
             "total_amount": yuan(self.told_amount(trade)),
             "trade_no": trade.channel_ref,
-            "auth_app_id": config["app_id"],
+            "auth_app_id": self.merchant_app(account),
             "version": "1.0",
             "app_id": config["app_id"],
             "seller_id": config["seller_id"],
             "timestamp": stamp(self.desk.clock.now()),
         }
-        query = urlencode(signing.sign_notice(self.key, params, spoiled=False))
+        query = urlencode(signing.sign_notice(self.key(account), params, spoiled=False))
         return trade.return_url + ("&" if "?" in trade.return_url else "?") + query
 
     def statement(self, account: Account, day: str, kind: str, lines: Sequence[Line], corrupt: str) -> bytes:
-        """The zip of bill type `trade`."""
+        """The zip of bill type `trade` or `signcustomer`."""
+        if kind == "signcustomer":
+            return funds.render(self.desk.book, account, day, lines, self.desk.clock.now(), corrupt)
         return statement.render(account, day, lines, self.desk.clock.now(), corrupt)

@@ -10,14 +10,18 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from guilder.simulators.alipay import signing
+from guilder.simulators.alipay.asks import Ask, Failed
+from guilder.simulators.alipay.certificates import number
 from guilder.simulators.alipay.channel import Alipay
-from guilder.simulators.alipay.operations import OPERATIONS, Ask, Failed, Operations
+from guilder.simulators.alipay.methods import METHODS
+from guilder.simulators.alipay.operations import Operations
+from guilder.simulators.alipay.wallet import Wallet
 from guilder.simulators.model import Account
 from guilder.simulators.replies import Said, answer
 
 _JSON = {"Content-Type": "application/json;charset=utf-8"}
-_HTML_METHODS = ("alipay.trade.page.pay",)
 _BILL_VALID_S = 30
+_NOT_CONTENT = ("biz_content", "sign")
 
 
 class Gateway:
@@ -28,12 +32,14 @@ class Gateway:
         self._desk = channel.desk
         self._operations = Operations(channel)
         self._bills: dict[str, tuple[float, bytes]] = {}
+        self._wallet = Wallet(channel)
 
     def routes(self) -> list[Route]:
         """All addresses of the channel."""
         return [
             Route("/gateway.do", self.serve, methods=["GET", "POST"]),
             Route("/alipay/bills/{token}.zip", self.download, methods=["GET"]),
+            *self._wallet.routes(),
         ]
 
     async def serve(self, request: Request) -> Response:
@@ -44,47 +50,54 @@ class Gateway:
 
     async def perform(self, params: dict[str, str], address: str) -> Response:
         """One operation, whoever sent its parameters."""
-        method = params.get("method", "")
-        node = method.replace(".", "_") + "_response"
+        name = params.get("method", "")
         try:
             account = self._admit(params)
         except Failed as failed:
-            known = self._desk.book.accounts.get(params.get("app_id", ""))
-            node = node if method in OPERATIONS and known else "error_response"
-            key = self._channel.key if node != "error_response" else None
-            return Response(signing.envelope(node, failed.content(), key, spoiled=False), 200, _JSON)
-        operation = OPERATIONS[method]
-        is_page = method in _HTML_METHODS
+            return self._turned_down(params, failed)
+        method = METHODS[name]
 
         def dress(said: Said, spoiled: bool) -> Response:
-            if is_page:
-                content = msgspec.json.decode(said.body)
+            content = msgspec.json.decode(said.body)
+            if method.form == "page":
                 return RedirectResponse(content["go"], 303) if "go" in content else _sorry(content)
-            return self._reply(node, said, spoiled)
+            if method.form == "bare":
+                node = "error_response" if "code" in content else name.replace(".", "_") + "_response"
+                return self._reply(account, node, content, spoiled)
+            content = content if "code" in content else {"code": "10000", "msg": "Success", **content}
+            return self._reply(account, name.replace(".", "_") + "_response", content, spoiled, method.form != "open")
 
         try:
             ask = self._read(account, params, address)
-            no, kept = self._operations.look(operation.op, ask)
+            no, kept = self._operations.look(method.op, ask)
         except Failed as failed:
             return dress(Said(200, msgspec.json.encode(failed.content())), False)
 
         def act() -> Said:
             try:
-                content = operation.act(self._operations, ask)
+                content = method.act(self._operations, ask)
                 if "bill" in content:
                     content = self._offer(content, address)
             except Failed as failed:
                 content = failed.content()
             return Said(200, msgspec.json.encode(content))
 
-        if operation.op == "bill":
+        if method.op == "bill":
             await self._desk.book.commit()
-        return await answer(self._desk, account, operation.op, no, kept, act, dress)
+        return await answer(self._desk, account, method.op, no, kept, act, dress)
 
-    def _reply(self, node: str, said: Said, spoiled: bool) -> Response:
-        content = msgspec.json.decode(said.body)
-        success = content if "code" in content else {"code": "10000", "msg": "Success", **content}
-        return Response(signing.envelope(node, success, self._channel.key, spoiled=spoiled), 200, _JSON)
+    def _turned_down(self, params: dict[str, str], failed: Failed) -> Response:
+        """Who is not known is told so without a signature."""
+        account, name = self._desk.book.accounts.get(params.get("app_id", "")), params.get("method", "")
+        if name in METHODS and account is not None and account.channel == self._channel.name:
+            return self._reply(account, name.replace(".", "_") + "_response", failed.content(), False)
+        return Response(signing.envelope("error_response", failed.content(), None, spoiled=False), 200, _JSON)
+
+    def _reply(
+        self, account: Account, node: str, content: dict[str, object], spoiled: bool, signed: bool = True
+    ) -> Response:
+        key, by = (self._channel.key(account), self._channel.number(account)) if signed else (None, "")
+        return Response(signing.envelope(node, content, key, spoiled=spoiled, number=by), 200, _JSON)
 
     def _admit(self, params: dict[str, str]) -> Account:
         """The account that signed these parameters.  Raises Failed, as the gateway words it."""
@@ -96,7 +109,7 @@ class Gateway:
         account = self._desk.book.accounts.get(params["app_id"])
         if account is None or account.channel != self._channel.name:
             raise Failed("40002", "isv.invalid-app-id", "无效的AppID参数", "Invalid Arguments")
-        if params["method"] not in OPERATIONS:
+        if params["method"] not in METHODS:
             raise Failed("40002", "isv.invalid-method", "不存在的方法名", "Invalid Arguments")
         if params["sign_type"] != "RSA2":
             raise Failed("40002", "isv.invalid-signature-type", "无效的签名类型", "Invalid Arguments")
@@ -104,14 +117,26 @@ class Gateway:
             raise Failed("40002", "isv.invalid-charset", "字符集错误", "Invalid Arguments")
         if not signing.verify_request(self._channel.merchant_key(account), params):
             raise Failed("40002", "isv.invalid-signature", "无效签名", "Invalid Arguments")
+        self._check_papers(self._channel.settings(account), params)
         return account
+
+    def _check_papers(self, config: dict[str, str], params: dict[str, str]) -> None:
+        """Certificate mode names both sides' papers; a partner names the merchant's grant."""
+        if "app_cert" in config:
+            if params.get("app_cert_sn") != number(config["app_cert"]):
+                raise Failed("40002", "isv.invalid-app-cert-sn", "应用公钥证书SN无效", "Invalid Arguments")
+            if params.get("alipay_root_cert_sn") != number(self._channel.platform["alipay_root"]):
+                raise Failed("40002", "isv.invalid-alipay-root-cert-sn", "支付宝根证书SN无效", "Invalid Arguments")
+        grant = config.get("app_auth_token", "")
+        if params.get("app_auth_token", "") != grant:
+            raise Failed("20001", "aop.invalid-app-auth-token", "无效的应用授权令牌", "Insufficient Token Permissions")
 
     def _read(self, account: Account, params: dict[str, str], address: str) -> Ask:
         try:
             content = msgspec.json.decode(params.get("biz_content") or "{}", type=dict[str, object])
         except msgspec.DecodeError:
             raise Failed("40002", "isv.invalid-parameter", "biz_content不是合法的JSON", "Invalid Arguments") from None
-        return Ask(account, content, params.get("notify_url", ""), params.get("return_url", ""), address)
+        return Ask(account, content, {k: v for k, v in params.items() if k not in _NOT_CONTENT}, address)
 
     def _offer(self, content: dict[str, object], address: str) -> dict[str, object]:
         """Put a bill where it can be fetched for half a minute."""

@@ -1,7 +1,7 @@
 """Alipay's RSA2 signatures, from the gateway's side.
 
 Request:  all parameters but `sign`, empty ones dropped, sorted, `k=v` joined by `&`, not url-encoded.
-Reply:    the exact bytes of the JSON object behind `"..._response":`.
+Reply:    the exact bytes of the JSON object behind `"..._response":`; in certificate mode the signer's number stands before the signature.
 Notice:   as a request, but without `sign_type` too.
 """
 
@@ -31,10 +31,14 @@ def sign_notice(key: rsa.RSAPrivateKey, params: Mapping[str, str], *, spoiled: b
     return {**params, "sign_type": "RSA2", "sign": keys.sign(key, text + b" " if spoiled else text)}
 
 
-def envelope(node: str, content: Mapping[str, object], key: rsa.RSAPrivateKey | None, *, spoiled: bool) -> bytes:
+def envelope(
+    node: str, content: Mapping[str, object], key: rsa.RSAPrivateKey | None, *, spoiled: bool, number: str = ""
+) -> bytes:
     """The reply's body.  The gateway escapes slashes; without a key it does not sign."""
     inner = msgspec.json.encode(content).replace(b"/", b"\\/")
     body = b'{"' + node.encode() + b'":' + inner
+    if number:
+        body += b',"alipay_cert_sn":"' + number.encode() + b'"'
     if key is not None:
         body += b',"sign":"' + keys.sign(key, inner + b" " if spoiled else inner).encode() + b'"'
     return body + b"}"

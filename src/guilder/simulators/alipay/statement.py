@@ -2,8 +2,9 @@
 
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from guilder.simulators.alipay.words import long_stamp, plain
 from guilder.simulators.clock import day_bounds, stamp
 from guilder.simulators.model import Account
 from guilder.simulators.statements import Line, yuan
@@ -33,6 +34,11 @@ def render(account: Account, day: str, lines: Sequence[Line], now: int, corrupt:
         f"{stem}_业务明细.csv": _detail(account, day, lines, now, wrong_totals=corrupt == "totals"),
         f"{stem}_业务明细(汇总).csv": _summary(account, day, lines, now),
     }
+    return pack(files, corrupt)
+
+
+def pack(files: Mapping[str, str], corrupt: str) -> bytes:
+    """A zip of texts in GBK, damaged as asked."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in files.items():
@@ -50,7 +56,7 @@ def _head(account: Account, day: str, title: str) -> list[str]:
     return [
         f"#支付宝业务{title}查询",
         f"#账号：[{account.settings()['seller_id']}0156]",
-        f"#起始日期：[{_long(since)}]   终止日期：[{_long(until)}]",
+        f"#起始日期：[{long_stamp(since)}]   终止日期：[{long_stamp(until)}]",
         f"#-----------------------------------------业务{title}列表----------------------------------------",
     ]
 
@@ -65,7 +71,7 @@ def _detail(account: Account, day: str, lines: Sequence[Line], now: int, *, wron
         "#-----------------------------------------业务明细列表结束------------------------------------",
         f"#交易合计：{len(paid)}笔，商家实收共{yuan(sum(paid) + wrong_totals)}元，商家优惠共0.00元",
         f"#退款合计：{len(back)}笔，商家实收退款共{yuan(-sum(back))}元，商家优惠退款共0.00元",
-        f"#导出时间：[{_long(now)}]",
+        f"#导出时间：[{long_stamp(now)}]",
         "",
     ]
     return "\r\n".join(rows)
@@ -79,11 +85,11 @@ def _row(line: Line) -> str:
             f"{line.channel_ref}\t",
             f"{line.out_trade_no}\t",
             "退款\t" if is_refund else "交易\t",
-            _plain(line.description),
+            plain(line.description),
         ),
         *(stamp(line.created_at), stamp(line.at), "\t", "\t", "\t", "\t", f"{line.payer}\t"),
         *(yuan(amount), yuan(amount), "0.00", "0.00", "0.00", "0.00", "0.00", "", "0.00\t", "0.00"),
-        *(f"{line.out_refund_no}\t", yuan(fee), "0.00", _plain(line.description)),
+        *(f"{line.out_refund_no}\t", yuan(fee), "0.00", plain(line.description)),
     ]
     return ",".join(fields)
 
@@ -98,17 +104,7 @@ def _summary(account: Account, day: str, lines: Sequence[Line], now: int) -> str
         SUMMARY,
         ",".join(["合计\t", "\t", *totals, yuan(net + fee)]),
         "#-----------------------------------------业务汇总列表结束------------------------------------",
-        f"#导出时间：[{_long(now)}]",
+        f"#导出时间：[{long_stamp(now)}]",
         "",
     ]
     return "\r\n".join(rows)
-
-
-def _long(ms: int) -> str:
-    text = stamp(ms)
-    return f"{text[:4]}年{text[5:7]}月{text[8:10]}日 {text[11:]}"
-
-
-def _plain(text: str) -> str:
-    """The format has no quoting: a comma or line end in a name would shift the columns."""
-    return " ".join(text.replace(",", "，").split())

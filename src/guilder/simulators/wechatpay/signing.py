@@ -3,6 +3,7 @@
 Request:  `METHOD\\npath?query\\ntimestamp\\nnonce\\nbody\\n`, in `Authorization: WECHATPAY2-SHA256-RSA2048 ...`.
 Reply and callback: `timestamp\\nnonce\\nbody\\n`, in `Wechatpay-*` headers.
 Callback content and certificates: AES-256-GCM under the merchant's APIv3 key.
+What a merchant hides (names, bank cards): RSA-OAEP with SHA-1, for the key that `Wechatpay-Serial` names.
 """
 
 import base64
@@ -11,7 +12,8 @@ import re
 import time
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from guilder.simulators import keys
@@ -77,3 +79,12 @@ def encrypt(apiv3_key: str, text: bytes, associated_data: str) -> dict[str, str]
         "associated_data": associated_data,
         "nonce": nonce,
     }
+
+
+def decrypt(key: rsa.RSAPrivateKey, sealed: str) -> str:
+    """What was encrypted for us; '' if it was not."""
+    oaep = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)  # noqa: S303 - the protocol's
+    try:
+        return key.decrypt(base64.b64decode(sealed, validate=True), oaep).decode()
+    except ValueError:
+        return ""

@@ -4,7 +4,7 @@ UTF-8 with BOM, CRLF, every field of a data row behind a backtick, a summary row
 is taken over exactly these bytes.  Checked against a real bill that a merchant has published.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from guilder.simulators.clock import stamp
 from guilder.simulators.model import Account
@@ -20,6 +20,7 @@ HEADERS = {
 }
 _SUMMARY = "总交易单数,应结订单总金额,退款总金额,充值券退款总金额,手续费总金额,订单总金额,申请退款总金额"
 SUMMARIES = {"ALL": _SUMMARY, "REFUND": _SUMMARY, "SUCCESS": "总交易单数,应结订单总金额,手续费总金额,订单总金额"}
+TRADE_TYPES = {"jsapi": "JSAPI", "native": "NATIVE", "app": "APP", "h5": "MWEB", "codepay": "MICROPAY"}
 _STATES = {"PROCESSING": "PROCESSING", "SUCCESS": "SUCCESS", "ABNORMAL": "CHANGE"}
 
 
@@ -27,7 +28,7 @@ def render(account: Account, kind: str, lines: Sequence[Line], *, wrong_totals: 
     """A bill of type ALL, SUCCESS or REFUND, its totals off by 0.01 yuan if so asked."""
     wanted = [line for line in lines if kind == "ALL" or bool(line.out_refund_no) == (kind == "REFUND")]
     config = account.settings()
-    rows = [_row(config["appid"], config["mchid"], kind, line) for line in wanted]
+    rows = [_row(config, kind, line) for line in wanted]
     paid = sum(line.amount for line in wanted if not line.out_refund_no) + wrong_totals
     back = sum(line.amount for line in wanted if line.out_refund_no)
     fees = _fee(sum(line.fee for line in wanted))
@@ -37,16 +38,17 @@ def render(account: Account, kind: str, lines: Sequence[Line], *, wrong_totals: 
     return "\r\n".join(["\ufeff" + HEADERS[kind], *rows, SUMMARIES[kind], _ticked(total), ""]).encode()
 
 
-def _row(appid: str, mchid: str, kind: str, line: Line) -> str:
-    is_refund = bool(line.out_refund_no)
+def _row(config: Mapping[str, str], kind: str, line: Line) -> str:
+    is_refund, is_reversal = bool(line.out_refund_no), line.out_refund_no.startswith("reverse:")
+    state = "REVOKED" if is_reversal else "REFUND" if is_refund else "SUCCESS"
     paid = "0.00" if is_refund else yuan(line.amount)
     back = yuan(line.amount) if is_refund else "0.00"
     start = [
-        *(stamp(line.at), appid, mchid, "0", "", line.channel_ref, line.out_trade_no, line.payer),
-        *(line.way.upper(), "REFUND" if is_refund else "SUCCESS", "OTHERS", "CNY", paid, "0.00"),
+        *(stamp(line.at), config["appid"], config["mchid"], config.get("sub_mchid") or "0", "", line.channel_ref),
+        *(line.out_trade_no, line.payer, TRADE_TYPES[line.way], state, "OTHERS", "CNY", paid, "0.00"),
     ]
     times = [stamp(line.at), stamp(line.done_at) if line.refund_state == "SUCCESS" else ""]
-    refund = [line.refund_ref or "0", line.out_refund_no or "0", back, "0.00"]
+    refund = [line.refund_ref or "0", line.out_refund_no if is_refund and not is_reversal else "0", back, "0.00"]
     refund += ["ORIGINAL", _STATES[line.refund_state]] if is_refund else ["", ""]
     end = [line.description, line.attach, _fee(line.fee), "0.60%", paid]
     if kind == "SUCCESS":

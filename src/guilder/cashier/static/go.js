@@ -1,0 +1,4 @@
+// On to the channel's page, with what it has signed.
+"use strict";
+
+document.getElementById("go").submit();
