@@ -44,6 +44,20 @@ def all_of(stage: Stage) -> list[Check]:
     ]
 
 
+def after_refusals(stage: Stage) -> list[Check]:
+    """Where callers were turned away: the channel's own book says what was paid, and every other must say the same."""
+    paid, units = _at_the_channel(stage)
+    done, lost = sum_of(stage.acts)[0], sum(a.played.lost for a in stage.acts)
+    stage.shop.tell({})
+    heard = stage.shop.hear(dict[str, int])
+    return [
+        Check("payments that were let in and lost", 0, lost),
+        Check("payments that callers saw whole, and the channel has not", 0, max(0, done - paid)),
+        Check("webhooks at the shop: verified, one per payment", {"once": paid}, heard),
+        *asyncio.run(_in_the_books(stage, paid, units, None)),
+    ]
+
+
 _COUNTS = {
     "intents": "SELECT count(*) FROM payments.intent WHERE book_id = ANY($1) AND status = 'succeeded'",
     "only created": "SELECT count(*) FROM payments.intent WHERE book_id = ANY($1) AND status <> 'succeeded'",
@@ -56,7 +70,8 @@ _COUNTS = {
 _DELIVERIES = "SELECT state, count(*) FROM notify.delivery WHERE book_id = ANY($1) GROUP BY state"
 
 
-async def _in_the_books(stage: Stage, done: int, units: int, created: int) -> list[Check]:
+async def _in_the_books(stage: Stage, done: int, units: int, created: int | None) -> list[Check]:
+    """`created`: how many were only created; None if nobody can know."""
     async with environments.open_world(stage.it.settings()) as world:
         broken = await world.envs["test"].db.transact(ledger.sweep)
     async with connected(stage.it) as connection:
@@ -70,6 +85,7 @@ async def _in_the_books(stage: Stage, done: int, units: int, created: int) -> li
             if set(deliveries) <= {"delivered"} or time.monotonic() > deadline:
                 break
             await asyncio.sleep(0.1)
+    created = found["only created"] if created is None else created
     return [
         Check("payments succeeded; only created", (done, created), (found["intents"], found["only created"])),
         Check("charges; journals of charges; all journals", (done,) * 3, (found["charges"], found["journals"], found["all journals"])),

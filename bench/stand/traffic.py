@@ -66,6 +66,9 @@ class Played(msgspec.Struct):
     units: int  # of money, in what is done
     rate: float  # done per second, after the warm-up
     whole_ms: list[float]  # from when it was due until the shop had the webhook
+    moments: list[
+        tuple[float, float]
+    ]  # of each, warm-up included: when it was whole, in seconds from the beginning, and how long it took
     create_ms: list[float]
     confirm_ms: list[float]
     late_ms: list[float]  # how late this process began what was due
@@ -221,7 +224,8 @@ class Traffic:
 
         inside = sum(begin <= at < end for at, _ in self.whole)
         return Played(
-            self.begun, len(self.whole), self.units, inside / (end - begin), ms(self.whole), ms(self.create),
+            self.begun, len(self.whole), self.units, inside / (end - begin), ms(self.whole),
+            [(at - started, round(took * 1000, 3)) for at, took in self.whole], ms(self.create),
             ms(self.confirm), ms(self.late), dict(self.failed.most_common(5)), lost,
         )  # fmt: skip
 

@@ -23,6 +23,7 @@ from guilder.platform.once import context_of
 from guilder.platform.settings import Settings
 from guilder.platform.web import Call, api_key
 from guilder.platform.web.app import build
+from guilder.platform.web.pressure import Pressure
 from guilder.platform.web.server import make
 
 ABOUT = (
@@ -31,7 +32,7 @@ ABOUT = (
 )
 
 
-def api(world: World) -> Starlette:
+def api(world: World, pressure: Pressure) -> Starlette:
     """The API with its reference, the channels' callbacks and the health page."""
 
     async def who(headers: Mapping[str, str]) -> Principal:
@@ -52,6 +53,7 @@ def api(world: World) -> Starlette:
         nobody=people.nobody(any_env),
         begin=context_of,
         observe=observe,
+        pressure=pressure,
         release=__version__,
         description=ABOUT,
     )
@@ -77,11 +79,13 @@ def health(world: World) -> Page:
 async def serve(kind: str, s: Settings) -> None:
     """Serve until SIGTERM."""
     async with environments.open_world(s) as world:
-        app = api(world) if kind == "api" else pages(world, lambda: server.should_exit)
+        pressure = Pressure()
+        app = api(world, pressure) if kind == "api" else pages(world, lambda: server.should_exit)
         chores = [
             asyncio.create_task(c)
             for c in (
                 world.cache.follow(),
+                pressure.follow(),
                 *(idempotency.beat(e.db) for e in world.envs.values()),
                 *(breaker.follow(e.db, e.health) for e in world.envs.values()),
             )

@@ -39,7 +39,7 @@ _SAVE: dict[type, str] = {
     kind: f"INSERT OR REPLACE INTO {kind.__name__.lower()} VALUES ({','.join('?' * len(kind.__struct_fields__))})"  # noqa: S608 - our own names
     for kind in _KEYS
 }
-_RECENT = 20_000
+_RECENT = 6_000
 R = TypeVar("R", Payout, Dispute)
 _PATIENCE_S = 0.05
 
