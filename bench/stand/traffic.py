@@ -26,7 +26,6 @@ import uvloop
 from stand.channel import Direct
 from stand.line import Lines, request
 
-PATIENCE_S = 30.0  # after a plan's end; what is not whole then is lost
 RECEIPT = struct.Struct("<29sd")
 TOKEN = "pm_sim_wechat_pay__autopay"
 FORM = {
@@ -56,6 +55,7 @@ class Plan(msgspec.Struct):
     callers: int = 0
     rate: float = 0
     warm_s: float = 0.0
+    patience_s: float = 30.0  # after its end; what is not whole then is lost
 
 
 class Played(msgspec.Struct):
@@ -126,7 +126,7 @@ class Traffic:
         tasks = await loop(plan, one, started)
         lost = 0
         if tasks:
-            _, late = await asyncio.wait(tasks, timeout=PATIENCE_S)
+            _, late = await asyncio.wait(tasks, timeout=plan.patience_s)
             lost = len(late)
             for task in late:
                 task.cancel()

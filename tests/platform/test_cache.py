@@ -120,6 +120,73 @@ async def test_a_value_that_was_being_loaded_when_a_change_came_is_not_kept(cach
     assert await cache.get("k", control.load) == "new"
 
 
+async def test_however_many_want_it_at_once_it_is_asked_for_once(cache: Cache, control: Control) -> None:
+    looks = 0
+
+    async def look() -> int:
+        nonlocal looks
+        looks += 1
+        await asyncio.sleep(0.01)
+        return control.revision
+
+    async def load() -> str:
+        await asyncio.sleep(0.01)
+        return await control.load()
+
+    crowd = Cache(look)
+    assert await asyncio.gather(*(crowd.get("k", load) for _ in range(500))) == ["old"] * 500
+    assert (looks, control.loads) == (2, 1), "the first one's look began before the others asked"
+
+    control.change("new")
+    time_passes(crowd)
+    assert await asyncio.gather(*(crowd.get("k", load) for _ in range(500))) == ["new"] * 500
+    assert (looks, control.loads) == (4, 2)
+
+
+async def test_who_asks_after_a_change_never_waits_for_a_look_or_a_load_from_before_it(control: Control) -> None:
+    go = asyncio.Event()
+
+    async def look() -> int:
+        seen = control.revision
+        await go.wait()
+        return seen
+
+    async def load() -> str:
+        value = await control.load()
+        await asyncio.sleep(0.02)
+        return value
+
+    crowd = Cache(look)
+    before = asyncio.create_task(crowd.get("k", load))
+    await asyncio.sleep(0.01)
+    control.change("new")
+    after = asyncio.create_task(crowd.get("k", load))
+    await asyncio.sleep(0.01)
+    go.set()
+    assert await after == "new"
+    assert await before in ("old", "new")
+    assert await crowd.get("k", load) == "new"
+
+
+async def test_whoever_gives_up_or_fails_takes_nobody_with_him(cache: Cache, control: Control) -> None:
+    async def slow() -> str:
+        await asyncio.sleep(0.02)
+        return await control.load()
+
+    first, second = (asyncio.create_task(cache.get("k", slow)) for _ in range(2))
+    await asyncio.sleep(0.01)
+    first.cancel()
+    assert await second == "old"
+
+    async def broken() -> str:
+        await asyncio.sleep(0.01)
+        raise Lost("away")
+
+    failed = await asyncio.gather(*(cache.get("b", broken) for _ in range(3)), return_exceptions=True)
+    assert [type(error) for error in failed] == [Lost] * 3
+    assert await cache.get("b", control.load) == "old"
+
+
 async def test_it_does_not_grow_for_ever(cache: Cache, control: Control) -> None:
     for n in range(50_100):
         await cache.get(n, control.load)

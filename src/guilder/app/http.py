@@ -23,7 +23,6 @@ from guilder.platform.once import context_of
 from guilder.platform.settings import Settings
 from guilder.platform.web import Call, api_key
 from guilder.platform.web.app import build
-from guilder.platform.web.pressure import Pressure
 from guilder.platform.web.server import make
 
 ABOUT = (
@@ -32,7 +31,7 @@ ABOUT = (
 )
 
 
-def api(world: World, pressure: Pressure) -> Starlette:
+def api(world: World) -> Starlette:
     """The API with its reference, the channels' callbacks and the health page."""
 
     async def who(headers: Mapping[str, str]) -> Principal:
@@ -53,7 +52,6 @@ def api(world: World, pressure: Pressure) -> Starlette:
         nobody=people.nobody(any_env),
         begin=context_of,
         observe=observe,
-        pressure=pressure,
         release=__version__,
         description=ABOUT,
     )
@@ -79,13 +77,11 @@ def health(world: World) -> Page:
 async def serve(kind: str, s: Settings) -> None:
     """Serve until SIGTERM."""
     async with environments.open_world(s) as world:
-        pressure = Pressure()
-        app = api(world, pressure) if kind == "api" else pages(world, lambda: server.should_exit)
+        app = api(world) if kind == "api" else pages(world, lambda: server.should_exit)
         chores = [
             asyncio.create_task(c)
             for c in (
                 world.cache.follow(),
-                pressure.follow(),
                 *(idempotency.beat(e.db) for e in world.envs.values()),
                 *(breaker.follow(e.db, e.health) for e in world.envs.values()),
             )

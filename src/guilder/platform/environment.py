@@ -45,7 +45,8 @@ class LaneSpec(Generic[I, O]):
 class Cache:
     """What rarely changes, kept until the control revision moves.
 
-    While the control database cannot be looked at, nothing cached is used: a revoked key fails closed.
+    While the control database cannot be looked at, nothing cached is used: a revoked key fails closed.  However many want the same thing
+    at once, it is asked for once: a crowd that finds nothing kept must not be what keeps the database from answering.
     """
 
     def __init__(self, revision: Callable[[], Awaitable[int]]) -> None:
@@ -53,6 +54,8 @@ class Cache:
         self._values: dict[Hashable, Any] = {}
         self._revision = -1
         self._seen_at = float("-inf")
+        self._looking: tuple[float, asyncio.Task[None]] | None = None  # since when
+        self._loading: dict[Hashable, asyncio.Task[Any]] = {}  # all of this revision
 
     async def get(self, key: Hashable, load: Callable[[], Awaitable[V]]) -> V:
         """The value of `key`, loaded at most once per revision."""
@@ -60,22 +63,50 @@ class Cache:
             await self.refresh()
         if key in self._values:
             return self._values[key]
-        revision = self._revision
-        value = await load()
-        if revision == self._revision:  # else a change came while we loaded: use it once, keep nothing
-            if len(self._values) > 50_000:
-                self._values.clear()
-            self._values[key] = value
-        return value
+        loading = self._loading.get(key)
+        if loading is None:
+            loading = self._loading[key] = asyncio.create_task(self._loaded(key, load))
+            loading.add_done_callback(_heard)
+        return await asyncio.shield(loading)
+
+    async def _loaded(self, key: Hashable, load: Callable[[], Awaitable[V]]) -> V:
+        revision, me = self._revision, asyncio.current_task()
+        try:
+            value = await load()
+            if revision == self._revision:  # else a change came while we loaded: use it once, keep nothing
+                if len(self._values) > 50_000:
+                    self._values.clear()
+                self._values[key] = value
+            return value
+        finally:
+            if self._loading.get(key) is me:
+                del self._loading[key]
 
     async def refresh(self) -> None:
-        """Look at the revision; forget everything if it moved.  Raises DatabaseError."""
-        at = time.monotonic()
-        revision = await self._look()
-        if revision != self._revision:
-            self._values.clear()
-            self._revision = revision
-        self._seen_at = at
+        """Look at the revision, or wait for a look that begins from now on; forget everything if it moved.  Raises DatabaseError."""
+        asked_at = began_at = time.monotonic()
+        while True:
+            if self._looking is None:
+                began_at = time.monotonic()
+                looking = asyncio.create_task(self._looked(began_at))
+                looking.add_done_callback(_heard)
+                self._looking = began_at, looking
+            else:
+                began_at, looking = self._looking
+            await asyncio.shield(looking)
+            if began_at >= asked_at:
+                return
+
+    async def _looked(self, at: float) -> None:
+        try:
+            revision = await self._look()
+            if revision != self._revision:
+                self._values.clear()
+                self._loading.clear()
+                self._revision = revision
+            self._seen_at = at
+        finally:
+            self._looking = None
 
     async def follow(self) -> None:
         """Look for ever."""
@@ -85,6 +116,12 @@ class Cache:
             except DatabaseError as error:
                 log.warning("the control database cannot be looked at: %s", error)
             await asyncio.sleep(POLL_S)
+
+
+def _heard(task: "asyncio.Task[Any]") -> None:
+    """Whoever asked may have gone: that it failed is no news then."""
+    if not task.cancelled():
+        task.exception()
 
 
 @dataclass(eq=False)

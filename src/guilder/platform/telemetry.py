@@ -24,9 +24,7 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 
 REQUESTS = Histogram("guilder_request_seconds", "API requests", ["route", "status"], buckets=BUCKETS)
 BATCH = Histogram("guilder_batch_items", "Items in a batch", ["lane"], buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512))
-BUSY = Counter(
-    "guilder_busy_total", "Calls refused because a lane's queue was full, or (door) the process was behind", ["lane"]
-)
+BUSY = Counter("guilder_busy_total", "Calls refused because a lane's queue was full", ["lane"])
 CHANNEL = Histogram("guilder_channel_seconds", "Calls to channels", ["channel", "op", "outcome"], buckets=BUCKETS)
 RECORDED = Counter("guilder_recorded_total", "What channels said, by door and resulting state", ["door", "state"])
 CALLBACKS = Counter("guilder_callbacks_total", "Callbacks from channels", ["channel", "outcome"])

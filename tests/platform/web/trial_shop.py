@@ -32,7 +32,6 @@ from guilder.platform.web import (
     route,
 )
 from guilder.platform.web.app import build
-from guilder.platform.web.pressure import Pressure
 
 KEY, READER = "sk_test_shop", "rk_test_reader"
 
@@ -185,7 +184,7 @@ async def authenticate(headers: Mapping[str, str]) -> Shop:
     raise errors.Unauthenticated("Invalid API Key provided.")
 
 
-def shop(shelf: Shelf, pressure: Pressure | None = None) -> Starlette:
+def shop(shelf: Shelf) -> Starlette:
     """The application over one shelf."""
 
     @route("POST", "/v1/payment_intents", scope="payments:write", body=CreateIntent, answer=PaymentIntent)
@@ -274,7 +273,6 @@ def shop(shelf: Shelf, pressure: Pressure | None = None) -> Starlette:
             cancel_payment_intent,
         ],
         authenticate=authenticate,
-        pressure=pressure,
         resources=[loader("pi", shelf.intents), loader("ch", shelf.charges), loader("cus", shelf.customers)],
         title="Shop",
     )

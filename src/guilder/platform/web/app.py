@@ -2,8 +2,8 @@
 
     app = build(ROUTES, authenticate=authenticate, resources=RESOURCES)
 
-Order of refusals: no such path (404), no such method on it (405, with Allow), too many at once (503), no key (401), not allowed to
-(403), headers, body (413, 415), parameters (400).  Whatever happens, the caller gets the envelope and a Request-Id; what nobody foresaw
+Order of refusals: no such path (404), no such method on it (405, with Allow), no key (401), not allowed to (403), headers,
+body (413, 415), parameters (400).  Whatever happens, the caller gets the envelope and a Request-Id; what nobody foresaw
 is logged with its traceback and answered as a 500 that says nothing about it.
 """
 
@@ -26,7 +26,6 @@ from guilder.platform.web.call import VERSION, Answer, Call, Principal
 from guilder.platform.web.expand import Expander, Resource, Tree
 from guilder.platform.web.form import read_form, read_json
 from guilder.platform.web.params import Expand, Params, Reader, reader
-from guilder.platform.web.pressure import Pressure
 from guilder.platform.web.route import Route, Table
 
 logger = logging.getLogger(__name__)
@@ -87,7 +86,6 @@ class Api:
         nobody: Principal | None,
         begin: Callable[[Call], object] | None,
         observe: Callable[[Call, str, int, float], None] | None,
-        pressure: Pressure,
     ) -> None:
         self._table = Table(routes)
         self._operations = {id(r): Operation(r) for r in routes}
@@ -97,7 +95,6 @@ class Api:
         self._pages = pages
         self._begin = begin
         self._observe = observe
-        self.pressure = pressure
 
     def takes(self, scope: Scope) -> bool:
         """Whether this path is the API's."""
@@ -116,7 +113,6 @@ class Api:
                 return
             route, call.path = self._route(call)
             name = route.operation_id
-            self.pressure.admit(begins=not call.path)
             answer = await self._answer(self._operations[id(route)], call, scope, receive)
         except GuilderError as error:
             answer = render_error(error)
@@ -212,8 +208,7 @@ class _Front(Starlette):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._api.takes(scope):
-            with self._api.pressure:
-                await self._api.handle(scope, receive, send)
+            await self._api.handle(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 
@@ -319,7 +314,6 @@ def build(
     nobody: Principal | None = None,
     begin: Callable[[Call], object] | None = None,
     observe: Callable[[Call, str, int, float], None] | None = None,
-    pressure: Pressure | None = None,
     title: str = "Guilder",
     release: str = "0.0.1",
     description: str = "",
@@ -328,7 +322,7 @@ def build(
 
     `authenticate(headers) -> Principal` takes lower-case header names and raises Unauthenticated; `api_key(headers)` reads
     the key.  `nobody`: who calls what is open to everybody.  `begin(call)` runs once the caller is known, in the request's own task: what it puts into context variables
-    holds for the handler.  `observe(call, operation_id, status, seconds)` is told of every answer.  `pressure` turns calls away when they are too many.
+    holds for the handler.  `observe(call, operation_id, status, seconds)` is told of every answer.
     """
     names = [r.operation_id for r in routes]
     must(len(set(names)) == len(names), "two handlers share a name, and so an operation id")
@@ -339,9 +333,8 @@ def build(
         "/reference": ("text/html; charset=utf-8", reference.page(document).encode()),
     }
     api = Api(
-        routes, authenticate=authenticate, expander=expander, pages=pages, nobody=nobody, begin=begin, observe=observe,
-        pressure=pressure or Pressure(),
-    )  # fmt: skip
+        routes, authenticate=authenticate, expander=expander, pages=pages, nobody=nobody, begin=begin, observe=observe
+    )
     app = _Front(api, routes=others, lifespan=lifespan)
     app.router.redirect_slashes = False
     app.router.default = _nowhere
