@@ -297,7 +297,7 @@ class Database:
             reset=_keep,
             statement_cache_size=512,
             max_cached_statement_lifetime=0,
-            max_inactive_connection_lifetime=60,  # each is 9 MB of the server: what a rush took is given back
+            max_inactive_connection_lifetime=20,  # each is 9 MB of the server: what a rush took is given back
             max_queries=1 << 40,
             server_settings={"application_name": f"guilder {self.name}", **_PLANS},
         )
