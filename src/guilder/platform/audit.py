@@ -44,11 +44,9 @@ KIND = "drift"
 EVERY_S = 10  # between two looks at what is new
 BEHIND_S = 5  # what is older is there to be seen, unless its transaction is still open ...
 WAIT_S = 25  # ... and for that a look waits so long; what takes longer is left to the full pass
-STRIDE_MS = (
-    60_000  # the most that one look takes in, after the worker has been away; less, if that takes longer than ...
-)
-LOOK_S = 0.1  # ... this: whoever pays meanwhile should not feel it
-BREATH = 4  # times as long as it took is rested before the next look at what is behind
+STRIDE_MS = 60_000  # the most that one look takes in, after the worker has been away; less, if that costs more than ...
+LOOK_S = 0.1  # ... this, but never less than came since the last one: each look has a part that is the same whatever it takes in
+BREATH = 4  # times as long as a statement took is rested before the next one: whoever pays meanwhile should not feel it
 SLICE = 5000  # events of a slice of the full pass
 SHARE = 0.01  # of the time, for each pass
 REST_S = 60  # between two full passes, at least
@@ -113,13 +111,32 @@ class Stride:
 
     def took(self, seconds: float) -> None:
         """Take in more next time, or less."""
-        self.ms = max(500, min(STRIDE_MS, int(self.ms * min(2.0, LOOK_S / max(seconds, 0.001)))))
+        self.ms = max(EVERY_S * 1000, min(STRIDE_MS, int(self.ms * min(2.0, LOOK_S / max(seconds, 0.001)))))
+
+
+@dataclass(slots=True)
+class Ease:
+    """Asks one statement after the other, and rests after each; `spent_s` is what they took."""
+
+    db: Database
+    breath: float = 0.0
+    spent_s: float = 0.0
+
+    async def rows(self, query: Query, *args: object) -> list[Row]:
+        """Its rows."""
+        begun = time.monotonic()
+        rows = await self.db.rows(query, *args)
+        took_s = time.monotonic() - begun
+        self.spent_s += took_s
+        if self.breath:
+            await asyncio.sleep(self.breath * took_s)
+        return rows
 
 
 OWN = (Audit("G10 events have no gaps", None, Q.audit_events),)
 
 
-async def compare(db: Database, audits: Sequence[Audit], windows: Sequence[Window]) -> list[Drift]:
+async def compare(db: Database | Ease, audits: Sequence[Audit], windows: Sequence[Window]) -> list[Drift]:
     """What is broken of whatever was touched in these windows."""
     if not windows:
         return []
@@ -141,32 +158,28 @@ def _columns(rows: Sequence[Row]) -> list[list[Any]]:
     return [list(c) for c in columns[:2]] + [[ids.text(id) for id in c] for c in columns[2:]]
 
 
-async def look(rt: Env, audits: Sequence[Audit], behind_s: float = BEHIND_S, stride: Stride | None = None) -> int:
-    """Compare what is new, if it is time to and nobody else does; 1 if there is more."""
-    stride = stride or Stride(STRIDE_MS)
-    begun = time.monotonic()
+async def look(
+    rt: Env, audits: Sequence[Audit], behind_s: float = BEHIND_S, stride: Stride | None = None, breath: float = 0.0
+) -> int:
+    """Compare what is new, if it is time to and nobody else does; 1 if there is more.  `breath`: see Ease."""
+    stride, ease = stride or Stride(STRIDE_MS), Ease(rt.db, breath)
     row = await rt.db.row(Q.claim_audit, "fresh", LEASE_S, behind_s, WAIT_S)
     if row is None:
         return 0
     now_ms = int(row["horizon"].timestamp() * 1000)
     after_ms = (row["id"].int >> 80) or now_ms - STRIDE_MS
     upto_ms = max(after_ms, min(now_ms, after_ms + stride.ms))
-    books = [ids.PLATFORM, *(r["book_id"] for r in await rt.db.rows(Q.list_books))]
-    drift = await compare(rt.db, audits, [Window(b, _at(after_ms), _at(upto_ms)) for b in books])
+    books = [ids.PLATFORM, *(r["book_id"] for r in await ease.rows(Q.list_books))]
+    drift = await compare(ease, audits, [Window(b, _at(after_ms), _at(upto_ms)) for b in books])
     behind = upto_ms < now_ms
-    took_s = time.monotonic() - begun
-    rest_s = 0 if behind else max(EVERY_S, min(took_s / SHARE, WAIT_S))
-    await _keep(rt, "fresh", drift, (NEVER, _at(upto_ms)), rest_s, took_s)
-    stride.took(took_s)
+    rest_s = 0 if behind else max(EVERY_S, min(ease.spent_s / SHARE, WAIT_S))
+    await _keep(rt, "fresh", drift, (NEVER, _at(upto_ms)), rest_s, ease.spent_s)
+    stride.took(ease.spent_s)
     return int(behind)
 
 
 async def _look_with_ease(rt: Env, audits: Sequence[Audit], strides: dict[str, Stride]) -> int:
-    begun = time.monotonic()
-    behind = await look(rt, audits, stride=strides.setdefault(rt.name, Stride()))
-    if behind:
-        await asyncio.sleep(BREATH * (time.monotonic() - begun))
-    return behind
+    return await look(rt, audits, stride=strides.setdefault(rt.name, Stride()), breath=BREATH)
 
 
 async def walk(rt: Env, audits: Sequence[Audit]) -> int:
