@@ -84,15 +84,13 @@ class Cache:
 
     async def refresh(self) -> None:
         """Look at the revision, or wait for a look that begins from now on; forget everything if it moved.  Raises DatabaseError."""
-        asked_at = began_at = time.monotonic()
+        asked_at = time.monotonic()
         while True:
             if self._looking is None:
-                began_at = time.monotonic()
-                looking = asyncio.create_task(self._looked(began_at))
-                looking.add_done_callback(_heard)
-                self._looking = began_at, looking
-            else:
-                began_at, looking = self._looking
+                at = time.monotonic()
+                self._looking = at, asyncio.create_task(self._looked(at))
+                self._looking[1].add_done_callback(_heard)
+            began_at, looking = self._looking
             await asyncio.shield(looking)
             if began_at >= asked_at:
                 return
