@@ -12,8 +12,8 @@ webhook and has verified it.  Simulators, shop and source of traffic run on the 
                         fsync per batch: that alone, on every core, in batches of the mean size seen, over payments_per_s
     pss_mb              memory of everything `up` runs (simulators and PostgreSQL too), after the load
     rows_before         payments in the tables before the first measured loop
-    audit_percent       share of the machine that the auditor took for that loop: with --profile what PostgreSQL spent in its statements,
-                        until it had caught up, and nothing of what earlier loops had left to it;
+    audit_percent       share of the machine that the auditor took for that loop: with --profile the CPU of its connection, until it had
+                        caught up, and nothing of what earlier loops had left to it, and of its Python;
                         without, its time, waits for a busy machine included, over that of all cores: more than it took
     late_p99_ms         how late the source of traffic itself was in that loop; it is part of the times above
     one_call_per_s      the most when the shop creates with confirm=true instead, in one call
@@ -89,6 +89,7 @@ def run(args: argparse.Namespace, stage: Stage, profile: Profile | None) -> int:
     alone = gauges.unavoidable_per_s(scene.data_folder(stage.it).parent, batch, 1.0 if args.quick else 5.0)
     if profile is not None:
         profile.record(stage, Plan(seconds=closed_s, callers=callers))
+        audit += profile.auditor_python(rate)
     figures = {
         "payments_per_s": round(best.played.rate, 1),
         "p50_ms": percentile(paced.played.whole_ms, 50),

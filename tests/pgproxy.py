@@ -17,7 +17,7 @@ Cut = Literal["before", "at once", "after"]
 
 
 class Proxy:
-    """`cut` is done once, at the next COMMIT; `away`: no new connection is taken."""
+    """`cut` is done once, at the next COMMIT; `away`: no new connection is taken; `asked`: connections that asked about types."""
 
     def __init__(self, dsn: dict[str, Any], folder: Path) -> None:
         self.server = f"{dsn['host']}/.s.PGSQL.{dsn['port']}"
@@ -26,6 +26,7 @@ class Proxy:
         self.cut: Cut | None = None
         self.away = False
         self.cuts = 0
+        self.asked = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.away:
@@ -34,6 +35,7 @@ class Proxy:
         down = asyncio.create_task(self._down(up_reader, writer))
         try:
             while data := await reader.read(65_536):
+                self.asked += b"typeinfo_tree(" in data
                 commits = data.endswith(COMMIT) or (data.startswith(b"B") and ONLY in data)
                 cut = self.cut if commits else None
                 if cut is not None:

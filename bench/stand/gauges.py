@@ -33,8 +33,8 @@ class Cast:
 
     def cpu_s(self) -> dict[str, float]:
         """User and system time so far, of ended children too."""
-        spent = {name: _cpu_s(pid) for name, pid in self._pids.items()}
-        spent["postgresql"] = sum(_cpu_s(pid) for pid in [self._postmaster, *_children(self._postmaster)])
+        spent = {name: cpu_s(pid) for name, pid in self._pids.items()}
+        spent["postgresql"] = sum(cpu_s(pid) for pid in [self._postmaster, *_children(self._postmaster)])
         return spent
 
     def pss_mb(self, without: Sequence[str] = ()) -> float:
@@ -52,7 +52,8 @@ class Cast:
         return self._pids[name]
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
+    """User and system time of a process so far, and of its children that ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):

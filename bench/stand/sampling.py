@@ -18,6 +18,7 @@ from typing import Any
 from guilder.app import domains, environments, installation
 from guilder.platform import cluster, db, embedded, sql
 from guilder.platform.embedded import Server
+from stand import gauges
 from stand.report import Table
 from stand.scene import Act, Stage
 from stand.traffic import Plan
@@ -30,6 +31,8 @@ SELECT query, calls, rows, total_exec_time + total_plan_time AS spent, total_pla
  ORDER BY total_exec_time + total_plan_time DESC
 """
 SAMPLED = {"API": "api", "worker": "worker", "simulators": "simulators"}  # and how the processes' names begin
+AUDITOR = "SELECT pid FROM pg_stat_activity WHERE application_name = 'guilder test reader'"
+AUDITOR_FILE = "guilder/platform/audit.py"
 AUDITED = "SELECT platform.at_of(id) >= $1 FROM platform.auditor WHERE name = 'fresh'"
 PATIENCE_S = 120  # with an auditor that is behind
 WIDTH = 90  # of what is shown of a statement or a function
@@ -63,17 +66,21 @@ class Profile:
             self._stacks[group] = sum((self._read(stage.cast.pid(name)) for name in members), Counter())
 
     def audited(self, stage: Stage, name: str, plan: Plan) -> tuple[Act, float]:
-        """Play a plan; what share of the machine PostgreSQL spent in the auditor's statements for it, planning included.
+        """Play a plan; what share of the machine's CPU the auditor's connection took for it.
 
         The auditor is some seconds behind: what earlier acts left to it is waited for before, what this one leaves is counted in.
         """
         ours = {q.name.removeprefix("guilder.") for a in domains.AUDITS for q in (a.query, a.subjects) if q is not None}
         self._until_audited()
         asyncio.run(_ask(self.state, "SELECT pg_stat_statements_reset()"))
-        begun = time.monotonic()
+        begun, before = time.monotonic(), self._auditor_s()
         act = stage.play(name, plan)
         took_s, names = time.monotonic() - begun, _names()
         self._until_audited()
+        after = self._auditor_s()
+        if not after or set(before) - set(after):
+            raise RuntimeError("the auditor's connection ended meanwhile: what it took is not known")
+        took = sum(s - before.get(pid, 0.0) for pid, s in after.items()) / took_s / (os.cpu_count() or 1)
         shares: Counter[str] = Counter()
         calls: Counter[str] = Counter()
         for r in asyncio.run(_ask(self.state, STATEMENTS)):
@@ -84,7 +91,22 @@ class Profile:
             (n, str(calls[n]), f"{share * took_s * 1000 * (os.cpu_count() or 1) / calls[n]:.1f}", f"{share * 100:.3f}")
             for n, share in shares.most_common()
         ]
-        return act, shares.total()
+        self._audits.append(("all, elapsed (waits for a processor included)", "", "", f"{shares.total() * 100:.3f}"))
+        self._audits.append(("all, CPU of their connection", "", "", f"{took * 100:.3f}"))
+        return act, took
+
+    def auditor_python(self, rate: float) -> float:
+        """The same of the auditor's own code in the worker, at so many payments a second, by the samples of `record`."""
+        assert self._act is not None
+        stacks = self._stacks["worker"]
+        seen = sum(n for stack, n in stacks.items() if any(f.startswith(AUDITOR_FILE) for f in stack))
+        ms = sum(ms for name, ms in self._act.cpu_ms.items() if name.startswith(SAMPLED["worker"]))
+        share = seen / max(1, stacks.total()) * ms * rate / 1000 / (os.cpu_count() or 1)
+        self._audits.append(("all, CPU of their Python in the worker", "", "", f"{share * 100:.3f}"))
+        return share
+
+    def _auditor_s(self) -> dict[int, float]:
+        return {row[0]: gauges.cpu_s(row[0]) for row in asyncio.run(_ask(self.state, AUDITOR))}
 
     def _until_audited(self) -> None:
         """Until the auditor has seen all there is by now.  RuntimeError if it never comes so far."""

@@ -10,7 +10,7 @@ import pytest
 from guilder.app import domains
 from guilder.core import ids
 from guilder.core.errors import Invalid
-from guilder.core.exchange import NotSent
+from guilder.core.exchange import NotSent, Told
 from guilder.platform import breaker, case
 from guilder.platform import health as health_module
 from guilder.platform.breaker import judge
@@ -26,7 +26,7 @@ GUARD = Guard()
 
 
 @dataclass
-class Said:
+class Said(Told):
     """What an adapter made of an answer."""
 
     unanswered: bool = False

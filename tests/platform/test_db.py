@@ -260,6 +260,22 @@ async def test_a_lock_not_had_in_time_is_contended(db: Database, name: str) -> N
     await holding
 
 
+TYPED = Query("typed", "SELECT count(*) FROM unnest($1::platform.job[]) AS j")
+OTHER = Query("other", "SELECT count(*) FROM unnest($1::platform.commit_mark[]) AS m, unnest($2::platform.job[]) AS j")
+
+
+async def test_what_one_connection_learned_of_types_the_next_one_knows(far: Database, proxy: Proxy) -> None:
+    async def both_at_once(tx: Tx) -> int:
+        return await tx.value(OTHER, [], []) + await far.value(OTHER, [(ids.new_id(), None)], [])
+
+    assert await far.value(TYPED, []) == 0
+    assert await far.value(OTHER, [(ids.new_id(), None)], []) == 0
+    assert proxy.asked == 1, "the first connection asks"
+
+    assert await far.transact(both_at_once) == 0
+    assert proxy.asked == 1, "the second one has no need to"
+
+
 async def test_a_pool_that_is_empty_for_too_long_answers_lost(place: Place) -> None:
     pool = await Database("one", place.dsn(), size=1, patience_s=0.05).open()
     go = asyncio.Event()

@@ -28,7 +28,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 from guilder.channels.info import Info
 from guilder.channels.reading import Packed
 from guilder.core.amount import Amount
-from guilder.core.exchange import Exchange, HttpReply
+from guilder.core.exchange import Exchange, HttpReply, Told
 
 
 class State(StrEnum):
@@ -108,7 +108,7 @@ class Credit:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Told):
     """What a channel said of one payment or refund.  Absent fields were not said."""
 
     state: State

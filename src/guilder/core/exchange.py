@@ -13,7 +13,7 @@ drives it with a list.  One exchange may take several calls (bill address, then 
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import TypeVar
 
 T = TypeVar("T")
 
@@ -47,19 +47,21 @@ class Silence(Exception):
     """The request may have arrived and no whole answer came: it may have happened."""
 
 
-@runtime_checkable
-class Told(Protocol):
-    """What an exchange made of a channel's answers, as far as it says how the channel is."""
+class Told:
+    """What an exchange made of a channel's answers, as far as it says how the channel is.  A class: asking a protocol whether something is
+    of it takes longer than all else that is done with it."""
+
+    __slots__ = ()
 
     @property
     def unanswered(self) -> bool:
         """It said nothing that tells anything."""
-        ...
+        raise NotImplementedError
 
     @property
     def declined(self) -> bool:
         """It answered, and refused."""
-        ...
+        raise NotImplementedError
 
 
 Exchange = Generator[HttpCall, HttpReply, T]

@@ -162,7 +162,7 @@ async def look(
     rt: Env, audits: Sequence[Audit], behind_s: float = BEHIND_S, stride: Stride | None = None, breath: float = 0.0
 ) -> int:
     """Compare what is new, if it is time to and nobody else does; 1 if there is more.  `breath`: see Ease."""
-    stride, ease = stride or Stride(STRIDE_MS), Ease(rt.db, breath)
+    stride, ease = stride or Stride(STRIDE_MS), Ease(rt.reader or rt.db, breath)
     row = await rt.db.row(Q.claim_audit, "fresh", LEASE_S, behind_s, WAIT_S)
     if row is None:
         return 0
@@ -184,12 +184,12 @@ async def _look_with_ease(rt: Env, audits: Sequence[Audit], strides: dict[str, S
 
 async def walk(rt: Env, audits: Sequence[Audit]) -> int:
     """Compare the next slice of everything, if it is time to and nobody else does."""
-    begun = time.monotonic()
+    begun, db = time.monotonic(), rt.reader or rt.db
     row = await rt.db.row(Q.claim_audit, "full", LEASE_S, BEHIND_S, WAIT_S)
     if row is None:
         return 0
-    windows, place, _ = await _slice(rt.db, (row["book_id"], row["id"]))
-    drift = await compare(rt.db, audits, windows)
+    windows, place, _ = await _slice(db, (row["book_id"], row["id"]))
+    drift = await compare(db, audits, windows)
     took_s = time.monotonic() - begun
     rest_s = took_s / SHARE
     await _keep(rt, "full", drift, place, rest_s if place else max(rest_s, REST_S), took_s)

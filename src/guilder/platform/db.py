@@ -266,6 +266,33 @@ def _told() -> Iterator[None]:
         raise Contended(str(error)) from error
 
 
+def _learning() -> type[asyncpg.Connection]:
+    """A kind of connection that knows from its first moment what types the others of its pool have met.
+
+    The driver asks each new connection about every row type that it has not met, and under our plans that takes PostgreSQL up to 30 ms a
+    statement: all of it where a rush has just made another connection necessary.
+    """
+    known: dict[int, Row] = {}  # by their numbers, what a type is made of before it
+
+    class Learning(asyncpg.Connection):
+        __slots__ = ()
+
+        def __init__(self, protocol: Any, *args: Any) -> None:
+            super().__init__(protocol, *args)
+            protocol.get_settings().register_data_types(list(known.values()))
+
+        async def _introspect_types(self, typeoids: Any, timeout: Any) -> Any:  # noqa: ASYNC109 - theirs
+            types, statement = await super()._introspect_types(typeoids, timeout)
+            known.update((t["oid"], t) for t in types)
+            return types, statement
+
+        def _drop_local_type_cache(self) -> None:
+            known.clear()
+            super()._drop_local_type_cache()
+
+    return Learning
+
+
 class Database:
     """A pool of connections to one database."""
 
@@ -278,11 +305,13 @@ class Database:
         patience_s: float = 10.0,
         resolve_s: float = 30.0,
         keyring: Keyring | None = None,
+        least: int = 1,
     ) -> None:
         self.name = name
         self.keyring = keyring
         self._dsn = dsn
         self._size = size
+        self._least = least  # connections that it always has
         self._patience_s = patience_s  # for a connection, when all are taken
         self._resolve_s = resolve_s  # for a database that went away at COMMIT
         self._pool: Any = None
@@ -292,9 +321,10 @@ class Database:
         """Connect.  Raises what the driver raises when the database cannot be reached."""
         self._pool = await asyncpg.create_pool(
             **self._dsn,
-            min_size=1,
+            min_size=self._least,
             max_size=self._size,
             reset=_keep,
+            connection_class=_learning(),
             statement_cache_size=512,
             max_cached_statement_lifetime=0,
             max_inactive_connection_lifetime=20,  # each is 9 MB of the server: what a rush took is given back
@@ -400,7 +430,7 @@ class Database:
             with contextlib.suppress(
                 asyncpg.InternalClientError, asyncpg.InterfaceError
             ):  # it broke, and the pool knows
-                await asyncio.shield(self._pool.release(connection))
+                await self._pool.release(connection)  # which shields itself
 
     async def listen(self, channels: Sequence[str], heard: Callable[[str], None]) -> None:
         """Call `heard(channel)` at each NOTIFY until cancelled, reconnecting for ever.

@@ -132,6 +132,9 @@ class Env:
     control: Database
     keyring: Keyring
     cache: Cache
+    reader: Database | None = (
+        None  # the same database: for what reads much and hurries never, so that nobody waits for it
+    )
     health: Health = field(default_factory=Health)
     _lanes: dict[str, Lane[Any, Any]] = field(default_factory=dict)
     _wire: Wire | None = None
@@ -163,6 +166,8 @@ class Env:
             await lane.idle()
         if self._wire is not None:
             await self._wire.close()
+        if self.reader is not None:
+            await self.reader.close()
         await self.db.close()
 
 
@@ -174,4 +179,5 @@ async def open_env(
 ) -> Env:
     """Connect an environment."""
     db = await Database(name, dsn, size=settings.pool_size, keyring=keyring).open()
-    return Env(name, settings, db, control, keyring, cache)
+    reader = await Database(f"{name} reader", dsn, size=1, least=0, patience_s=60).open()
+    return Env(name, settings, db, control, keyring, cache, reader)

@@ -52,4 +52,9 @@ def without_persons(body: bytes) -> bytes:
     """The body without what names a person or opens a door; cut to what the journal keeps."""
     pattern = _IN_JSON if body[:64].lstrip().startswith(b"{") else _IN_FORM
     kept = pattern.sub(REMOVED, body[:KEPT_BODY])
-    return _OAUTH.sub(REMOVED, _JSON_IN_FORM.sub(REMOVED, kept))
+    # Most bodies have neither, and a pattern takes ten times as long to find that out.
+    if b"%22" in kept:
+        kept = _JSON_IN_FORM.sub(REMOVED, kept)
+    if b"code=" in kept or b'user_id"' in kept or b'open_id"' in kept:
+        kept = _OAUTH.sub(REMOVED, kept)
+    return kept
