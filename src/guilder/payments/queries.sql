@@ -400,11 +400,11 @@ SELECT l.journal_id AS id, l.rule, l.at, l.asset, sum(CASE WHEN l.credit = 'paya
  GROUP BY l.journal_id, l.rule, l.at, l.asset, c.id, l.about
 
 -- name: touched_payments
--- Payments of which something was made or moved in these windows.
+-- Payments of which something was made or moved in these windows.  Moves of what was made in them need not be looked at.
 WITH w AS (SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS w (book_id, after, upto)),
 moved AS (
     SELECT DISTINCT h.book_id, h.kind, h.about AS id
-      FROM w JOIN payments.history h ON h.book_id = w.book_id AND h.id > w.after AND h.id <= w.upto)
+      FROM w JOIN payments.history h ON h.book_id = w.book_id AND h.id > w.after AND h.id <= w.upto AND (h.about <= w.after OR h.about > w.upto))
 SELECT i.book_id, i.id FROM w JOIN payments.intent i ON i.book_id = w.book_id AND i.id > w.after AND i.id <= w.upto
  UNION
 SELECT a.book_id, a.intent_id FROM w JOIN payments.attempt a ON a.book_id = w.book_id AND a.id > w.after AND a.id <= w.upto
@@ -431,7 +431,8 @@ SELECT h.book_id, h.about, h.about
  WHERE h.kind = 'attempt'
 
 -- name: audit_paid
--- An attempt that collected has its journal, of its amount and then of its charge's fee; any other has none.
+-- An attempt that collected has its journal, of its amount and then of its charge's fee.  That one of any other state has none is
+-- audit_booked's, which asks each journal for its attempt: there it costs no search for what is not there.
 SELECT a.book_id, 'at' AS kind, a.id,
        'the journal ' || v.rule || CASE WHEN b.key IS NULL THEN ' is missing' WHEN v.wanted THEN ' is of something else' ELSE ' should not be' END AS fault,
        CASE WHEN v.wanted THEN v.units || ' ' || a.currency || ', fee ' || v.fee ELSE 'none' END || ', it is ' || a.state AS expected,
@@ -439,9 +440,10 @@ SELECT a.book_id, 'at' AS kind, a.id,
   FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS k (book_id, id, shown)
   JOIN payments.attempt a ON a.book_id = k.book_id AND a.id = k.id
   LEFT JOIN payments.charge c ON c.intent_id = a.intent_id AND c.book_id = a.book_id AND c.attempt_id = a.id
- CROSS JOIN LATERAL (VALUES ('charge', a.state = 'succeeded', coalesce(c.fee, 0), least(coalesce(a.capture, a.amount), a.came)),
-                            ('surplus', a.state = 'surplus', 0, coalesce(a.came, a.capture, a.amount)),
-                            ('surplus_accepted', a.state = 'surplus' AND c.id IS NOT NULL, coalesce(c.fee, 0), coalesce(a.came, a.capture, a.amount))) AS v (rule, wanted, fee, units)
+  JOIN LATERAL (VALUES ('succeeded', 'charge', true, coalesce(c.fee, 0), least(coalesce(a.capture, a.amount), a.came)),
+                       ('surplus', 'surplus', true, 0, coalesce(a.came, a.capture, a.amount)),
+                       ('surplus', 'surplus_accepted', c.id IS NOT NULL, coalesce(c.fee, 0), coalesce(a.came, a.capture, a.amount))) AS v (state, rule, wanted, fee, units)
+    ON v.state = a.state
  CROSS JOIN LATERAL (
        SELECT any_value(b.key) AS key, any_value(b.rule) AS rule, any_value(b.about) AS about, min(b.asset) AS asset, max(b.asset) AS other, bool_or(b.archived) AS archived,
               sum(b.units) FILTER (WHERE b.line = 0) AS units, coalesce(sum(b.units) FILTER (WHERE b.line > 0), 0) AS fee
@@ -596,9 +598,10 @@ SELECT o.book_id, o.kind, o.id, CASE WHEN o.version <> s.last THEN 'its version 
 -- Each move is one that its table has, and leads to where its thing stands now.  $4 has them: {"attempt succeeded": ["unknown to pending", …]}.
 -- A thing is looked up once for all its moves.  They come in order: a plan that hashes them reckons with all of a book, and writes to disk.
 SELECT m.book_id, CASE m.kind WHEN 'intent' THEN 'pi' WHEN 'attempt' THEN 'at' ELSE 're' END AS kind, m.about AS id,
-       'it cannot have moved so, and stand where it stands' AS fault, 'moved from ' || array_to_string(m.moves, ', ') || ' by ' || array_to_string(m.doors, ', ') AS expected,
+       'it cannot have moved so, and stand where it stands' AS fault, 'moved from ' || array_to_string(m.moves, ', ') || ' by ' || (
+           SELECT string_agg(h.door, ', ' ORDER BY h.id) FROM payments.history h WHERE h.book_id = m.book_id AND h.about = m.about AND h.kind = m.kind) AS expected,
        coalesce('it is ' || n.stands, 'it is gone') AS found
-  FROM (SELECT h.book_id, h.kind, h.about, array_agg(coalesce(h.was, 'nothing') || ' to ' || h.became ORDER BY h.id) AS moves, array_agg(h.door ORDER BY h.id) AS doors
+  FROM (SELECT h.book_id, h.kind, h.about, array_agg(coalesce(h.was, 'nothing') || ' to ' || h.became ORDER BY h.id) AS moves
           FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS w (book_id, after, upto)
           JOIN payments.history h ON h.book_id = w.book_id AND h.id > w.after AND h.id <= w.upto
          GROUP BY h.about, h.kind, h.book_id) AS m

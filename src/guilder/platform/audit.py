@@ -7,7 +7,7 @@ Two passes, of one worker each, whichever is free.
 
     fresh   follows the present at a distance of seconds.  What was written meanwhile (moves, journals, events, new rows: all of them are
             found by the time in their ids) names what was touched, however old it is, and all of that is compared.
-    full    walks everything, slice by slice, with SHARE of the time, and begins again at the end.  It finds what changed without a trace.
+    full    walks everything, slice by slice, with FULL_SHARE of the time, and begins again at the end.  It finds what changed without a trace.
 
     A1  Each comparison is one statement: it sees a transaction whole or not at all, and a payment on its way is never called drift.
     A2  A pass moves on in the commit that opens the cases of what it found: what broke is told at least once, and is one case.
@@ -48,7 +48,8 @@ STRIDE_MS = 60_000  # the most that one look takes in, after the worker has been
 LOOK_S = 0.1  # ... this, but never less than EVERY_S of it: each look has a part that is the same whatever it takes in
 BREATH = 4  # times as long as a statement took is rested before the next one: whoever pays meanwhile should not feel it
 SLICE = 5000  # events of a slice of the full pass
-SHARE = 0.01  # of the time, for each pass
+SHARE = 0.01  # of the time, for the fresh pass ...
+FULL_SHARE = 0.005  # ... and for the full one, which has days
 REST_S = 60  # between two full passes, at least
 LEASE_S = 60
 MOST = 100  # cases that one look opens for one audit: when everything is broken, one of them tells it, and no audit hides another
@@ -191,7 +192,7 @@ async def walk(rt: Env, audits: Sequence[Audit]) -> int:
     windows, place, _ = await _slice(db, (row["book_id"], row["id"]))
     drift = await compare(db, audits, windows)
     took_s = time.monotonic() - begun
-    rest_s = took_s / SHARE
+    rest_s = took_s / FULL_SHARE
     await _keep(rt, "full", drift, place, rest_s if place else max(rest_s, REST_S), took_s)
     return 0
 

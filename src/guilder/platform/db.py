@@ -306,12 +306,14 @@ class Database:
         resolve_s: float = 30.0,
         keyring: Keyring | None = None,
         least: int = 1,
+        idle_s: float = 20.0,
     ) -> None:
         self.name = name
         self.keyring = keyring
         self._dsn = dsn
         self._size = size
         self._least = least  # connections that it always has
+        self._idle_s = idle_s  # after which others are given back: each is 9 MB of the server, and a rush takes many
         self._patience_s = patience_s  # for a connection, when all are taken
         self._resolve_s = resolve_s  # for a database that went away at COMMIT
         self._pool: Any = None
@@ -327,7 +329,7 @@ class Database:
             connection_class=_learning(),
             statement_cache_size=512,
             max_cached_statement_lifetime=0,
-            max_inactive_connection_lifetime=20,  # each is 9 MB of the server: what a rush took is given back
+            max_inactive_connection_lifetime=self._idle_s,
             max_queries=1 << 40,
             server_settings={"application_name": f"guilder {self.name}", **_PLANS},
         )

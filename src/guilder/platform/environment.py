@@ -179,5 +179,5 @@ async def open_env(
 ) -> Env:
     """Connect an environment."""
     db = await Database(name, dsn, size=settings.pool_size, keyring=keyring).open()
-    reader = await Database(f"{name} reader", dsn, size=1, least=0, patience_s=60).open()
+    reader = await Database(f"{name} reader", dsn, size=1, least=0, patience_s=60, idle_s=300).open()
     return Env(name, settings, db, control, keyring, cache, reader)
