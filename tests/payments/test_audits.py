@@ -187,7 +187,7 @@ PLANTS: dict[str, tuple[str, list[str]]] = {
     "a journal without its attempt": (
         "DELETE FROM payments.attempt WHERE book_id = $book AND amount = 600", [SO, MOVES]),
     "a try that is undone": (
-        "UPDATE payments.attempt SET state = 'failed', ask_at = NULL WHERE book_id = $book AND amount = 500", [SO, OPEN, MOVES]),
+        "UPDATE payments.attempt SET state = 'failed', ask_at = NULL WHERE book_id = $book AND amount = 500", [PAID, SO, OPEN, MOVES]),
     "a charge of another amount": ("UPDATE payments.charge SET amount = 501 WHERE book_id = $book AND amount = 500", [CHARGE]),
     "a charge that is gone": ("DELETE FROM payments.charge WHERE book_id = $book AND amount = 500", [CHARGE, PAID]),
     "a payment that is gone back": (

@@ -431,8 +431,8 @@ SELECT h.book_id, h.about, h.about
  WHERE h.kind = 'attempt'
 
 -- name: audit_paid
--- An attempt that collected has its journal, of its amount and then of its charge's fee.  That one of any other state has none is
--- audit_booked's, which asks each journal for its attempt: there it costs no search for what is not there.
+-- An attempt that collected has its journal, of its amount and then of its charge's fee; any other has none.  Of one that succeeded, as nearly
+-- all do, no other is searched for: whose journal books it otherwise is told by audit_booked, and by the one that is missing then.
 SELECT a.book_id, 'at' AS kind, a.id,
        'the journal ' || v.rule || CASE WHEN b.key IS NULL THEN ' is missing' WHEN v.wanted THEN ' is of something else' ELSE ' should not be' END AS fault,
        CASE WHEN v.wanted THEN v.units || ' ' || a.currency || ', fee ' || v.fee ELSE 'none' END || ', it is ' || a.state AS expected,
@@ -440,10 +440,10 @@ SELECT a.book_id, 'at' AS kind, a.id,
   FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS k (book_id, id, shown)
   JOIN payments.attempt a ON a.book_id = k.book_id AND a.id = k.id
   LEFT JOIN payments.charge c ON c.intent_id = a.intent_id AND c.book_id = a.book_id AND c.attempt_id = a.id
-  JOIN LATERAL (VALUES ('succeeded', 'charge', true, coalesce(c.fee, 0), least(coalesce(a.capture, a.amount), a.came)),
-                       ('surplus', 'surplus', true, 0, coalesce(a.came, a.capture, a.amount)),
-                       ('surplus', 'surplus_accepted', c.id IS NOT NULL, coalesce(c.fee, 0), coalesce(a.came, a.capture, a.amount))) AS v (state, rule, wanted, fee, units)
-    ON v.state = a.state
+  JOIN LATERAL (VALUES ('charge', a.state = 'succeeded', coalesce(c.fee, 0), least(coalesce(a.capture, a.amount), a.came)),
+                       ('surplus', a.state = 'surplus', 0, coalesce(a.came, a.capture, a.amount)),
+                       ('surplus_accepted', a.state = 'surplus' AND c.id IS NOT NULL, coalesce(c.fee, 0), coalesce(a.came, a.capture, a.amount))) AS v (rule, wanted, fee, units)
+    ON v.wanted OR a.state <> 'succeeded'
  CROSS JOIN LATERAL (
        SELECT any_value(b.key) AS key, any_value(b.rule) AS rule, any_value(b.about) AS about, min(b.asset) AS asset, max(b.asset) AS other, bool_or(b.archived) AS archived,
               sum(b.units) FILTER (WHERE b.line = 0) AS units, coalesce(sum(b.units) FILTER (WHERE b.line > 0), 0) AS fee

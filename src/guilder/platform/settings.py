@@ -52,7 +52,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     environments: tuple[str, ...] = ("test", "live")
     database_url: str = ""  # a server of yours; default: the embedded one
     owner_database_url: str = ""  # its login for the owner of the schemas, used to apply them
-    pool_size: Count = 5  # connections per process and environment
+    pool_size: Count = 5  # connections per process and environment; the auditor has one more, in the worker
     encryption_key: str = ""  # 32 bytes in base64; default: the file `encryption.key` in the state folder
     batch_size: Count = 256
     batch_gather_ms: Annotated[float, msgspec.Meta(ge=0, le=1000)] = 0.0
