@@ -48,20 +48,22 @@ class Silence(Exception):
 
 
 class Told:
-    """What an exchange made of a channel's answers, as far as it says how the channel is.  A class: asking a protocol whether something is
-    of it takes longer than all else that is done with it."""
+    """What an exchange made of a channel's answers, as far as it says how the channel is: well, unless its class says otherwise.
+
+    A class, for each exchange is asked whether its result is one, and of a protocol that takes longer than all else that is done with it.
+    """
 
     __slots__ = ()
 
     @property
     def unanswered(self) -> bool:
         """It said nothing that tells anything."""
-        raise NotImplementedError
+        return False
 
     @property
     def declined(self) -> bool:
         """It answered, and refused."""
-        raise NotImplementedError
+        return False
 
 
 Exchange = Generator[HttpCall, HttpReply, T]

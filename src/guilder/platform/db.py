@@ -270,7 +270,8 @@ def _learning() -> type[asyncpg.Connection]:
     """A kind of connection that knows from its first moment what types the others of its pool have met.
 
     The driver asks each new connection about every row type that it has not met, and under our plans that takes PostgreSQL up to 30 ms a
-    statement: all of it where a rush has just made another connection necessary.
+    statement: all of it where a rush has just made another connection necessary.  It has no public way to tell it; it is pinned, and a test
+    counts how often it asks.
     """
     known: dict[int, Row] = {}  # by their numbers, what a type is made of before it
 
@@ -281,7 +282,7 @@ def _learning() -> type[asyncpg.Connection]:
             super().__init__(protocol, *args)
             protocol.get_settings().register_data_types(list(known.values()))
 
-        async def _introspect_types(self, typeoids: Any, timeout: Any) -> Any:  # noqa: ASYNC109 - theirs
+        async def _introspect_types(self, typeoids: Any, timeout: Any) -> Any:  # noqa: ASYNC109 - the driver's signature
             types, statement = await super()._introspect_types(typeoids, timeout)
             known.update((t["oid"], t) for t in types)
             return types, statement

@@ -132,9 +132,7 @@ class Env:
     control: Database
     keyring: Keyring
     cache: Cache
-    reader: Database | None = (
-        None  # the same database: for what reads much and hurries never, so that nobody waits for it
-    )
+    reader: Database | None = None  # the same database, for what reads much: nobody waits for its connection
     health: Health = field(default_factory=Health)
     _lanes: dict[str, Lane[Any, Any]] = field(default_factory=dict)
     _wire: Wire | None = None
